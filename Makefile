@@ -1,0 +1,90 @@
+# Every target makes its own virtual environment and tools; nothing has to be activated or installed by hand.
+SHELL := /bin/bash
+.SHELLFLAGS := -euo pipefail -c
+.DEFAULT_GOAL := help
+
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+STAMP := $(VENV)/.installed
+LOCAL := PYTHONPATH=deploy/local $(BIN)/python -m keywright_local
+
+.PHONY: help
+help: ## show this
+	@awk 'BEGIN {FS = ":.*## "} /^[a-z0-9-]+:.*## / {printf "  %-14s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@echo
+	@echo "  CLUSTER=current  demo, integration: use the current kube context instead of an embedded control plane"
+
+$(STAMP): pyproject.toml requirements/dev.lock
+	@$(PYTHON) -c 'import sys; v = sys.version_info; sys.exit(None if v >= (3, 11) else "Python 3.11 or newer is needed: make PYTHON=python3.11 …")'
+	@echo "installing into $(VENV)"
+	@$(PYTHON) -m venv $(VENV)
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements/dev.lock
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation --editable .
+	@touch $@
+
+.PHONY: venv
+venv: $(STAMP) ## make the virtual environment (.venv/bin/keywright works then)
+
+.PHONY: demo
+demo: $(STAMP) ## the main job, told step by step on a real API server
+	@$(BIN)/python deploy/demo/demo.py
+
+.PHONY: test
+test: check integration ## everything
+
+.PHONY: check
+check: $(STAMP) ## fast: format, lint, types, imports, CRD drift, unit tests
+	@$(BIN)/ruff format --check --quiet . || { echo "run: make fmt"; exit 1; }
+	@$(BIN)/ruff check --quiet .
+	@$(BIN)/mypy operator deploy tests
+	@$(BIN)/lint-imports --no-logo 2>/dev/null || $(BIN)/lint-imports
+	@$(MAKE) --no-print-directory crds-check unit
+
+.PHONY: unit
+unit: $(STAMP) ## unit tests, in seconds
+	@$(BIN)/pytest tests/unit --cov --cov-report=term-missing:skip-covered --cov-fail-under=100 -q
+
+.PHONY: integration
+integration: $(STAMP) ## tests on a real API server
+	@$(BIN)/pytest tests/integration -q
+
+.PHONY: bench
+bench: $(STAMP) ## measure against the budgets: build/bench.json and build/bench.svg
+	@$(BIN)/python -m tests.bench
+
+.PHONY: crds
+crds: $(STAMP) ## render the CRDs into crds/
+	@$(BIN)/python -c 'from pathlib import Path; from keywright.api.crd import write; write(Path("crds"))'
+
+.PHONY: crds-check
+crds-check: $(STAMP)
+	@mkdir -p build/crds && $(BIN)/python -c 'from pathlib import Path; from keywright.api.crd import write; write(Path("build/crds"))'
+	@diff -ru crds build/crds || { echo "crds/ has drifted from the models: run make crds"; exit 1; }
+
+.PHONY: fmt
+fmt: $(STAMP) ## format and fix what can be fixed
+	@$(BIN)/ruff check --fix --quiet . || true
+	@$(BIN)/ruff format --quiet .
+
+.PHONY: cluster-up
+cluster-up: $(STAMP) ## start the embedded control plane and print its KUBECONFIG
+	@$(LOCAL) up
+
+.PHONY: cluster-down
+cluster-down: $(STAMP) ## stop it
+	@$(LOCAL) down
+
+.PHONY: test-deps
+test-deps: ## install the system packages that tests and benchmarks use (Debian, root)
+	@deploy/local/install-test-deps
+
+.PHONY: lock
+lock: $(STAMP) ## pin and hash the dependencies anew
+	@$(BIN)/python -m pip install --quiet uv
+	@$(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-emit-index-url \
+	  --no-annotate --no-header --all-extras --group dev --group bench pyproject.toml -o requirements/dev.lock
+
+.PHONY: clean
+clean: ## remove what was built here (caches outside the project stay)
+	@rm -rf $(VENV) build .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache .coverage operator/keywright.egg-info

@@ -1,0 +1,1 @@
+"""Keywright: API keys as Kubernetes resources."""
