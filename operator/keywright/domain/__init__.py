@@ -1,0 +1,1 @@
+"""What Keywright knows, as pure functions over values: no clock, no I/O, no framework."""

@@ -1,0 +1,75 @@
+"""What a class lets an ApiKey ask for, and how long a key of it lives.
+
+The checks run in a fixed order and the first refusal is the one a person reads. A refusal never ends a key
+that was accepted before; it may only cap it (``cap``), because what restricts acts at once.
+"""
+
+from dataclasses import dataclass
+from datetime import datetime
+
+from keywright.domain.apikey import KeySpec, earliest
+from keywright.domain.keyclass import KeyClass, Requirement
+from keywright.domain.reasons import Reason
+from keywright.domain.times import format_instant
+
+__all__ = ["Accepted", "Refused", "judge"]
+
+
+@dataclass(frozen=True, slots=True)
+class Accepted:
+    """The class agrees; a key issued at the instant in question ends at ``ends_at`` (``None``: never)."""
+
+    ends_at: datetime | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Refused:
+    """The class does not agree. ``cap`` is the latest end that any key of this ApiKey may have."""
+
+    reason: Reason
+    message: str
+    cap: datetime | None = None
+
+
+def judge(spec: KeySpec, key_class: KeyClass | None, issued_at: datetime) -> Accepted | Refused:
+    """Hold a spec against its class, for a key issued (or about to be issued) at ``issued_at``.
+
+    Without ``expiresAt`` and ``ttl`` the class's default lifetime applies, and without that its maximum.
+    """
+    asked = earliest(spec.expires_at, issued_at + spec.ttl if spec.ttl is not None else None)
+    if key_class is None:
+        named = f"ApiKeyClass {spec.class_name!r}" if spec.class_name else "the class this key was issued under"
+        return Refused(
+            reason=Reason.CLASS_NOT_FOUND,
+            message=f"{named} does not exist: create it, or make a new ApiKey with another spec.className",
+            cap=asked,
+        )
+    if missing := _unstated(spec, key_class):
+        return Refused(
+            reason=Reason.INVALID_SPEC,
+            message=f"class {key_class.name} requires spec.{missing}: set it",
+            cap=asked,
+        )
+    limit = issued_at + key_class.max_lifetime if key_class.max_lifetime is not None else None
+    if asked is None:
+        default = key_class.default_lifetime
+        return Accepted(earliest(issued_at + default if default is not None else None, limit))
+    if limit is not None and asked > limit:
+        field = "spec.ttl" if spec.ttl is not None else "spec.expiresAt"
+        return Refused(
+            reason=Reason.LIFETIME_EXCEEDED,
+            message=(
+                f"{field} is beyond lifetime.max of class {key_class.name}: "
+                f"ask for an end of {format_instant(limit)} or earlier"
+            ),
+            cap=limit,
+        )
+    return Accepted(asked)
+
+
+def _unstated(spec: KeySpec, key_class: KeyClass) -> Requirement | None:
+    stated = {
+        Requirement.DISPLAY_NAME: spec.states_display_name,
+        Requirement.EXPIRES_AT: spec.expires_at is not None or spec.ttl is not None,
+    }
+    return next((each for each in Requirement if each in key_class.requires and not stated[each]), None)

@@ -1,0 +1,24 @@
+"""The one vocabulary of reasons that conditions, events, logs and metrics share (DESIGN section 3)."""
+
+from enum import StrEnum
+
+__all__ = ["Reason"]
+
+
+class Reason(StrEnum):
+    """Why something is as it is; the value is what people read in ``kubectl describe``."""
+
+    PENDING = "Pending"
+    KEY_ISSUED = "KeyIssued"
+    EXPIRES_SOON = "ExpiresSoon"
+    KEY_EXPIRED = "KeyExpired"
+    KEY_REVOKED = "KeyRevoked"
+    KEY_SUSPENDED = "KeySuspended"
+    KEY_RESUMED = "KeyResumed"
+    SECRET_CONFLICT = "SecretConflict"
+    SECRET_MISSING = "SecretMissing"
+    SECRET_WITHDRAWN = "SecretWithdrawn"
+    INVALID_SPEC = "InvalidSpec"
+    CLASS_NOT_FOUND = "ClassNotFound"
+    LIFETIME_EXCEEDED = "LifetimeExceeded"
+    STATUS_TAMPERED = "StatusTampered"

@@ -1,0 +1,224 @@
+"""What is said about an ApiKey: findings for its conditions, its phase, and the events of a transition.
+
+Each function returns the five findings of one situation, so that no situation can leave a condition behind
+from another. Messages hold names, ids and fixed instants only: a message that moved with the clock would
+cost a write at every look.
+"""
+
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+from datetime import datetime
+
+from keywright.domain.apikey import KeyRecord, KeySpec, Phase, Status
+from keywright.domain.conditions import Condition, ConditionStatus, ConditionType, Finding, find, settle
+from keywright.domain.reasons import Reason
+from keywright.domain.times import format_instant
+
+__all__ = [
+    "Findings",
+    "Note",
+    "Problem",
+    "conclude",
+    "expired",
+    "in_progress",
+    "live",
+    "notes",
+    "revoked",
+    "secret_conflict",
+    "secret_missing",
+    "stalled",
+]
+
+Findings = tuple[Finding, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Problem:
+    """Something a person has to mend; ``message`` names the field or object and the remedy."""
+
+    reason: Reason
+    message: str
+
+
+@dataclass(frozen=True, slots=True)
+class Note:
+    """One Event to be emitted."""
+
+    reason: Reason
+    message: str
+    is_warning: bool = False
+
+
+def secret_conflict(name: str) -> Problem:
+    """A Secret of the wanted name exists and is not ours."""
+    return Problem(
+        Reason.SECRET_CONFLICT,
+        f"the Secret {name} exists and is not this ApiKey's, so it is left untouched: delete or rename it, "
+        "or make a new ApiKey with another spec.secret.name",
+    )
+
+
+def secret_missing(name: str) -> Problem:
+    """The Secret we delivered into is gone. The key in it cannot be had again."""
+    return Problem(
+        Reason.SECRET_MISSING,
+        f"the Secret {name} was deleted; the key in it still works for whoever holds it and cannot be "
+        "delivered again: revoke this ApiKey, or delete it and create it anew",
+    )
+
+
+def in_progress(message: str) -> Findings:
+    """On the way, nothing for a person to do."""
+    return _findings(Reason.PENDING, message, ready=ConditionStatus.UNKNOWN)
+
+
+def stalled(status: Status, problem: Problem) -> Findings:
+    """Nothing more happens until a person acts. What was delivered and accepted before stays so."""
+    active = find(status.conditions, ConditionType.ACTIVE)
+    delivered = find(status.conditions, ConditionType.SECRET_DELIVERED)
+    was_active = bool(status.keys) and active is not None and active.status == ConditionStatus.TRUE
+    was_delivered = delivered is not None and delivered.status == ConditionStatus.TRUE
+    return _findings(
+        problem.reason,
+        problem.message,
+        stalled=ConditionStatus.TRUE,
+        active=_status(was_active),
+        delivered=_status(was_delivered),
+    )
+
+
+def live(
+    current: KeyRecord,
+    *,
+    is_suspended: bool,
+    is_expiring: bool,
+    problem: Problem | None,
+    delivery: Problem | None,
+) -> Findings:
+    """A delivered key that has neither ended nor been revoked.
+
+    ``Active`` is true when: not suspended, the class exists, the hash is ours, the id is not taken.
+    ``Stalled`` is true when: there is any problem, of the key or of its delivery.
+    """
+    refusing = {Reason.CLASS_NOT_FOUND, Reason.STATUS_TAMPERED}
+    issued = (Reason.KEY_ISSUED, f"key {current.id} is in place")
+    main = (Reason.KEY_SUSPENDED, "spec.suspended is set") if is_suspended else issued
+    is_refused = problem is not None and problem.reason in refusing
+    worst = problem or delivery
+    active = (problem.reason, problem.message) if problem is not None and is_refused else main
+    ready = (worst.reason, worst.message) if worst is not None else main
+    expiring = issued
+    if is_expiring and current.expires_at is not None:
+        expiring = (Reason.EXPIRES_SOON, f"key {current.id} ends at {format_instant(current.expires_at)}")
+    delivered = (delivery.reason, delivery.message) if delivery is not None else issued
+    return (
+        _finding(ConditionType.READY, _status(worst is None), ready),
+        _finding(ConditionType.ACTIVE, _status(not is_suspended and not is_refused), active),
+        _finding(ConditionType.EXPIRING, _status(is_expiring), expiring),
+        _finding(ConditionType.STALLED, _status(worst is not None), ready),
+        _finding(ConditionType.SECRET_DELIVERED, _status(delivery is None), delivered),
+    )
+
+
+def revoked(spec: KeySpec, status: Status) -> Findings:
+    """Revoked on purpose: the spec has been enacted, so Ready is true and Active is not."""
+    assert status.revoked_at is not None
+    because = f": {spec.revocation_reason}" if spec.revocation_reason else ""
+    return _ended(Reason.KEY_REVOKED, f"revoked at {format_instant(status.revoked_at)}{because}")
+
+
+def expired(status: Status, ended_at: datetime) -> Findings:
+    """Past its end. Nothing brings this key back."""
+    key = status.current_key_id
+    subject = f"key {key} ended" if key else "the end was past before a key was issued:"
+    return _ended(Reason.KEY_EXPIRED, f"{subject} at {format_instant(ended_at)}")
+
+
+def conclude(status: Status, findings: Findings, generation: int, now: datetime) -> Status:
+    """The status with its conditions settled and everything derived from them."""
+    conditions = settle(status.conditions, findings, generation=generation, now=now)
+    return replace(status, observed_generation=generation, conditions=conditions, phase=_phase(conditions))
+
+
+def notes(before: Status, after: Status) -> Iterator[Note]:
+    """The events of a status write. A pass that changes nothing yields none."""
+
+    def turned(condition_type: ConditionType, *, on_reason: bool = True) -> Condition | None:
+        old, new = find(before.conditions, condition_type), find(after.conditions, condition_type)
+        if new is None or (
+            old is not None and old.status == new.status and (not on_reason or old.reason == new.reason)
+        ):
+            return None
+        return new
+
+    if (new := turned(ConditionType.SECRET_DELIVERED)) and new.reason == Reason.KEY_ISSUED:
+        yield Note(Reason.KEY_ISSUED, new.message)
+    if new := turned(ConditionType.ACTIVE):
+        old = find(before.conditions, ConditionType.ACTIVE)
+        if new.reason in (Reason.KEY_REVOKED, Reason.KEY_EXPIRED, Reason.KEY_SUSPENDED):
+            yield Note(Reason(new.reason), new.message)
+        elif old is not None and old.reason == Reason.KEY_SUSPENDED and new.reason == Reason.KEY_ISSUED:
+            yield Note(Reason.KEY_RESUMED, new.message)
+    if (new := turned(ConditionType.EXPIRING, on_reason=False)) and new.status == ConditionStatus.TRUE:
+        yield Note(Reason.EXPIRES_SOON, new.message, is_warning=True)
+    if (new := turned(ConditionType.STALLED)) and new.status == ConditionStatus.TRUE:
+        yield Note(Reason(new.reason), new.message, is_warning=True)
+
+
+def _ended(reason: Reason, message: str) -> Findings:
+    active, withdrawn = (reason, message), (Reason.SECRET_WITHDRAWN, message)
+    return (
+        _finding(ConditionType.READY, ConditionStatus.TRUE, active),
+        _finding(ConditionType.ACTIVE, ConditionStatus.FALSE, active),
+        _finding(ConditionType.EXPIRING, ConditionStatus.FALSE, active),
+        _finding(ConditionType.STALLED, ConditionStatus.FALSE, active),
+        _finding(ConditionType.SECRET_DELIVERED, ConditionStatus.FALSE, withdrawn),
+    )
+
+
+def _findings(
+    reason: Reason,
+    message: str,
+    *,
+    ready: ConditionStatus = ConditionStatus.FALSE,
+    stalled: ConditionStatus = ConditionStatus.FALSE,
+    active: ConditionStatus = ConditionStatus.FALSE,
+    delivered: ConditionStatus = ConditionStatus.FALSE,
+) -> Findings:
+    said = (reason, message)
+    return (
+        _finding(ConditionType.READY, ready, said),
+        _finding(ConditionType.ACTIVE, active, said),
+        _finding(ConditionType.EXPIRING, ConditionStatus.FALSE, said),
+        _finding(ConditionType.STALLED, stalled, said),
+        _finding(ConditionType.SECRET_DELIVERED, delivered, said),
+    )
+
+
+def _finding(condition_type: ConditionType, status: ConditionStatus, said: tuple[Reason, str]) -> Finding:
+    return Finding(type=condition_type, status=status, reason=said[0], message=said[1])
+
+
+def _status(value: bool) -> ConditionStatus:  # noqa: FBT001 - one argument, and it is the point
+    return ConditionStatus.TRUE if value else ConditionStatus.FALSE
+
+
+def _phase(conditions: tuple[Condition, ...]) -> Phase:
+    active = find(conditions, ConditionType.ACTIVE)
+    assert active is not None
+    ended = {
+        Reason.KEY_REVOKED: Phase.REVOKED,
+        Reason.KEY_EXPIRED: Phase.EXPIRED,
+        Reason.KEY_SUSPENDED: Phase.SUSPENDED,
+    }
+    for reason, phase in ended.items():
+        if active.reason == reason:
+            return phase
+    for condition_type, phase in (
+        (ConditionType.STALLED, Phase.FAILED),
+        (ConditionType.EXPIRING, Phase.EXPIRING),
+    ):
+        found = find(conditions, condition_type)
+        if found is not None and found.status == ConditionStatus.TRUE:
+            return phase
+    return Phase.ACTIVE if active.status == ConditionStatus.TRUE else Phase.PENDING
