@@ -1,0 +1,104 @@
+"""The ApiKey resource: spec, and its translation into the domain."""
+
+from typing import Annotated, Any, Literal
+
+from pydantic import Field, ValidationError
+
+from keywright.api.fields import Duration, Instant, ResourceModel, SecretName
+from keywright.api.status import ApiKeyStatus
+from keywright.domain.apikey import DEFAULT_ENTRY, InvalidSpec, KeySpec
+
+__all__ = ["ApiKey", "ApiKeySpec", "SecretSpec", "read_spec"]
+
+ClassName = Annotated[str, Field(min_length=1, max_length=63, pattern=r"^[a-z0-9]([-a-z0-9]*[a-z0-9])?$")]
+
+
+class SecretSpec(ResourceModel):
+    """The Secret that the plain key is delivered into."""
+
+    name: SecretName | None = Field(
+        None,
+        description="Name of the Secret, in the ApiKey's namespace. Default: the ApiKey's name. Immutable.",
+    )
+    key: Annotated[str, Field(min_length=1, max_length=253, pattern=r"^[-._a-zA-Z0-9]+$")] | None = Field(
+        None, description="Data entry of the Secret that holds the plain key. Default: api-key. Immutable."
+    )
+
+
+class ApiKeySpec(ResourceModel):
+    """What is asked for. Every field is optional: `spec: {}` is a valid key."""
+
+    display_name: Annotated[str, Field(min_length=1, max_length=128)] | None = Field(
+        None, description="Name for people, as in lists and audit lines. Default: the ApiKey's name."
+    )
+    description: Annotated[str, Field(max_length=1024)] | None = Field(
+        None, description="Who uses the key, where and why. Never put a secret here."
+    )
+    class_name: ClassName | None = Field(
+        None,
+        description="The ApiKeyClass whose policy applies. Default: the default class at issue. Immutable.",
+    )
+    expires_at: Instant | None = Field(
+        None,
+        description=(
+            "When the key ends, as RFC 3339. An earlier end acts at once; a later one only before the end and "
+            "within the class's lifetime.max counted from issue. Not together with ttl."
+        ),
+    )
+    ttl: Duration | None = Field(
+        None,
+        description=(
+            "How long the key lives, counted from its issue, as in 90d or 1h30m. Not together with expiresAt."
+        ),
+    )
+    suspended: bool = Field(
+        default=False, description="Refuse the key for as long as this is true. Reversible; acts at once."
+    )
+    revoked: bool = Field(
+        default=False, description="Refuse the key for ever. One way: true never becomes false. Acts at once."
+    )
+    revocation_reason: Annotated[str, Field(max_length=512)] | None = Field(
+        None, description="Why the key was revoked; shown in the event and the conditions."
+    )
+    secret: SecretSpec | None = Field(None, description="Where the plain key is delivered.")
+
+
+class ApiKey(ResourceModel):
+    """An API key: issued once into a Secret, stored as a hash, judged by verifiers."""
+
+    api_version: Literal["keywright.dev/v1alpha1"] = "keywright.dev/v1alpha1"
+    kind: Literal["ApiKey"] = "ApiKey"
+    spec: ApiKeySpec = Field(description="What is asked for.")
+    status: ApiKeyStatus | None = Field(
+        None,
+        description="What has been done. Written by the operator alone; holds hashes, never a plain key.",
+    )
+
+
+def read_spec(manifest: dict[str, Any]) -> KeySpec | InvalidSpec:
+    """Translate the spec of an ApiKey as the API server returned it.
+
+    A value, not an exception, for one that cannot be read: it happens when an older CRD let it in.
+    """
+    name = manifest["metadata"]["name"]
+    try:
+        spec = ApiKeySpec.model_validate(manifest.get("spec") or {})
+    except ValidationError as error:
+        found = error.errors(include_input=False, include_url=False, include_context=False)[0]
+        path = ".".join(str(part) for part in ("spec", *found["loc"]))
+        return InvalidSpec(f"{path}: {found['msg']}: correct it and apply again")
+    if spec.expires_at is not None and spec.ttl is not None:
+        return InvalidSpec("spec.expiresAt and spec.ttl are both set: remove one of them")
+    secret = spec.secret or SecretSpec()
+    return KeySpec(
+        display_name=spec.display_name or name,
+        states_display_name=spec.display_name is not None,
+        class_name=spec.class_name,
+        expires_at=spec.expires_at,
+        ttl=spec.ttl,
+        suspended=spec.suspended,
+        revoked=spec.revoked,
+        revocation_reason=spec.revocation_reason or "",
+        secret_name=secret.name or name,
+        secret_key=secret.key or DEFAULT_ENTRY,
+    )

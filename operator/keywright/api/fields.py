@@ -1,0 +1,68 @@
+"""Building blocks of the resource models: the base model and the field types that several fields share.
+
+Every string has a ``max_length`` and every list a ``max_length``: unbounded ones make CEL rules too
+expensive for the API server's estimate and let one object fill etcd.
+"""
+
+from datetime import datetime, timedelta
+from typing import Annotated, Any
+
+from pydantic import (
+    AfterValidator,
+    AwareDatetime,
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    PlainSerializer,
+)
+from pydantic.alias_generators import to_camel
+
+from keywright.domain.times import DURATION_PATTERN, format_instant, parse_duration
+
+__all__ = ["Duration", "Instant", "ResourceModel", "SecretName", "cel"]
+
+
+class ResourceModel(BaseModel):
+    """Camel-case aliases, unknown fields ignored (the API server prunes them), and never the input in an
+    error: a pydantic message may otherwise quote what it read.
+    """
+
+    model_config = ConfigDict(
+        alias_generator=to_camel,
+        populate_by_name=True,
+        extra="ignore",
+        hide_input_in_errors=True,
+        frozen=True,
+    )
+
+
+def cel(rule: str, message: str) -> dict[str, str]:
+    """One ``x-kubernetes-validations`` entry. The message says what to do."""
+    return {"rule": rule, "message": message}
+
+
+def _whole_utc_seconds(instant: datetime) -> datetime:
+    return instant.replace(microsecond=0)
+
+
+def _read_duration(value: Any) -> Any:
+    return parse_duration(value) if isinstance(value, str) else value
+
+
+Instant = Annotated[
+    AwareDatetime,
+    AfterValidator(_whole_utc_seconds),
+    PlainSerializer(format_instant, return_type=str),
+    Field(json_schema_extra={"format": "date-time", "maxLength": 40}),
+]
+"""RFC 3339 with an offset; kept in whole seconds as ``metav1.Time`` is."""
+
+Duration = Annotated[
+    timedelta,
+    BeforeValidator(_read_duration, json_schema_input_type=str),
+    Field(json_schema_extra={"pattern": DURATION_PATTERN, "minLength": 2, "maxLength": 21}),
+]
+"""Days, hours, minutes, seconds in this order, as in ``90d`` or ``1h30m``."""
+
+SecretName = Annotated[str, Field(min_length=1, max_length=253, pattern=r"^[a-z0-9]([-a-z0-9.]*[a-z0-9])?$")]

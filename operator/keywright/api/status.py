@@ -1,0 +1,157 @@
+"""The status of an ApiKey: schema, and translation to and from the domain."""
+
+from typing import Annotated, Any
+
+from pydantic import Field, ValidationError
+
+from keywright.api.fields import Instant, ResourceModel
+from keywright.domain.apikey import KeyRecord, Phase, RecordState, Status
+from keywright.domain.conditions import Condition
+
+__all__ = ["ApiKeyStatus", "read_status", "write_status"]
+
+Text = Annotated[str, Field(max_length=1024)]
+
+
+class ConditionModel(ResourceModel):
+    """One condition (KEP-1623)."""
+
+    type: Annotated[str, Field(min_length=1, max_length=316)] = Field(description="What is being said.")
+    status: Annotated[str, Field(max_length=7, json_schema_extra={"enum": ["True", "False", "Unknown"]})] = Field(
+        description="Whether it is so."
+    )
+    observed_generation: int = Field(0, ge=0, description="The metadata.generation this was said of.")
+    last_transition_time: Instant = Field(description="When the status last flipped.")
+    reason: Annotated[str, Field(min_length=1, max_length=64)] = Field(description="Why, in one word.")
+    message: Annotated[str, Field(max_length=4096)] = Field("", description="Why, and what to do, for people.")
+
+
+class KeyRecordModel(ResourceModel):
+    """One minted plain key: its public id, its hash and its life."""
+
+    id: Annotated[str, Field(min_length=12, max_length=12, pattern="^[0-9A-Za-z]+$")] = Field(
+        description="The public part of the plain key."
+    )
+    state: RecordState = Field(description="Where the key stands; verifiers accept every state until its end.")
+    hash: Annotated[str, Field(min_length=1, max_length=256)] = Field(
+        description="One-way hash of the plain key: an argon2id PHC string, or sha256:<hex>."
+    )
+    fingerprint: Annotated[str, Field(min_length=16, max_length=16, pattern="^[0-9a-f]+$")] | None = Field(
+        None, description="Lets a verifier refuse a wrong secret without an argon2 run."
+    )
+    issued_at: Instant = Field(description="When the key was minted.")
+    expires_at: Instant | None = Field(None, description="Effective end of this key, as accepted by its class.")
+
+
+class ApiKeyStatus(ResourceModel):
+    """What has been done, in the operator's words."""
+
+    observed_generation: int | None = Field(None, ge=0, description="The metadata.generation acted upon last.")
+    phase: Phase = Field(Phase.PENDING, description="One word for people, derived from the conditions.")
+    class_name: Annotated[str, Field(max_length=63)] | None = Field(
+        None, description="The class the key was issued under."
+    )
+    current_key_id: Annotated[str, Field(max_length=12)] | None = Field(
+        None, description="Id of the key that the Secret holds."
+    )
+    masked_key: Annotated[str, Field(max_length=40)] | None = Field(
+        None, description="The public face of the current key."
+    )
+    keys: Annotated[list[KeyRecordModel], Field(max_length=8)] | None = Field(
+        None,
+        description="One record for each minted key.",
+        json_schema_extra={"x-kubernetes-list-type": "map", "x-kubernetes-list-map-keys": ["id"]},
+    )
+    issued_at: Instant | None = Field(None, description="When the current key was minted.")
+    expires_at: Instant | None = Field(None, description="Effective end of the current key.")
+    revoked_at: Instant | None = Field(None, description="When the key was revoked. Never removed.")
+    suspended_at: Instant | None = Field(None, description="Since when the key is suspended.")
+    secret_name: Annotated[str, Field(max_length=253)] | None = Field(
+        None, description="Name of the Secret that the current key was delivered into."
+    )
+    secret_uid: Annotated[str, Field(max_length=64)] | None = Field(
+        None,
+        alias="secretUID",
+        description="UID of that Secret. A Secret is ours when this matches, whatever its labels say.",
+    )
+    conditions: Annotated[list[ConditionModel], Field(max_length=16)] | None = Field(
+        None,
+        description="Ready, Active, Expiring, Stalled and SecretDelivered.",
+        json_schema_extra={"x-kubernetes-list-type": "map", "x-kubernetes-list-map-keys": ["type"]},
+    )
+
+
+def read_status(manifest: dict[str, Any]) -> Status | None:
+    """Translate the status of an ApiKey; an absent one is empty, an unreadable one is ``None``.
+
+    Only who may write ``apikeys/status`` can make it unreadable, so the caller reports tampering.
+    """
+    try:
+        status = ApiKeyStatus.model_validate(manifest.get("status") or {})
+    except ValidationError:
+        return None
+    return Status(
+        observed_generation=status.observed_generation,
+        phase=status.phase,
+        class_name=status.class_name,
+        current_key_id=status.current_key_id,
+        masked_key=status.masked_key,
+        keys=tuple(
+            KeyRecord(
+                id=each.id,
+                state=each.state,
+                hash=each.hash,
+                fingerprint=each.fingerprint,
+                issued_at=each.issued_at,
+                expires_at=each.expires_at,
+            )
+            for each in status.keys or ()
+        ),
+        issued_at=status.issued_at,
+        expires_at=status.expires_at,
+        revoked_at=status.revoked_at,
+        suspended_at=status.suspended_at,
+        secret_name=status.secret_name,
+        secret_uid=status.secret_uid,
+        conditions=tuple(
+            Condition(
+                type=each.type,
+                status=each.status,
+                reason=each.reason,
+                message=each.message,
+                observed_generation=each.observed_generation,
+                last_transition_at=each.last_transition_time,
+            )
+            for each in status.conditions or ()
+        ),
+    )
+
+
+def write_status(status: Status) -> dict[str, Any]:
+    """The manifest form of a status, without empty fields."""
+    model = ApiKeyStatus(
+        observed_generation=status.observed_generation,
+        phase=status.phase,
+        class_name=status.class_name,
+        current_key_id=status.current_key_id,
+        masked_key=status.masked_key,
+        keys=[KeyRecordModel.model_validate(each, from_attributes=True) for each in status.keys] or None,
+        issued_at=status.issued_at,
+        expires_at=status.expires_at,
+        revoked_at=status.revoked_at,
+        suspended_at=status.suspended_at,
+        secret_name=status.secret_name,
+        secret_uid=status.secret_uid,
+        conditions=[
+            ConditionModel(
+                type=each.type,
+                status=each.status,
+                observed_generation=each.observed_generation,
+                last_transition_time=each.last_transition_at,
+                reason=each.reason,
+                message=each.message,
+            )
+            for each in status.conditions
+        ],
+    )
+    return model.model_dump(mode="json", by_alias=True, exclude_none=True)
