@@ -1,0 +1,1 @@
+"""The only package that talks to the API server. It knows requests and watches, not keys."""

@@ -1,0 +1,178 @@
+"""Requests to the API server: get, list, create, update, delete, watch. JSON in, JSON out."""
+
+import json
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from typing import Any
+
+import aiohttp
+
+from keywright.kube.credentials import Credentials
+from keywright.kube.errors import ApiUnavailableError, from_response
+from keywright.kube.resources import Resource
+
+__all__ = ["METADATA_ONLY", "ApiClient", "Manifest", "connect", "open_session"]
+
+Manifest = dict[str, Any]
+
+METADATA_ONLY = "application/json;as=PartialObjectMetadata;g=meta.k8s.io;v=v1"
+METADATA_LIST_ONLY = "application/json;as=PartialObjectMetadataList;g=meta.k8s.io;v=v1"
+REQUEST_TIMEOUT = aiohttp.ClientTimeout(total=30, sock_connect=5)
+# A bookmark comes about once a minute, so a watch that is silent for longer is dead.
+WATCH_TIMEOUT = aiohttp.ClientTimeout(total=None, sock_connect=5, sock_read=90)
+PAGE = 500
+MAX_EVENT_BYTES = 16 * 1024 * 1024
+
+
+class ApiClient:
+    """One identity at one API server. Every method raises :class:`keywright.kube.errors.ApiError`."""
+
+    def __init__(self, credentials: Credentials, session: aiohttp.ClientSession) -> None:
+        self.credentials = credentials
+        self._session = session
+
+    async def get(self, resource: Resource, namespace: str | None, name: str) -> Manifest:
+        return await self._json("GET", resource.path(namespace, name))
+
+    async def list_pages(
+        self,
+        resource: Resource,
+        namespace: str | None = None,
+        *,
+        label_selector: str | None = None,
+        metadata_only: bool = False,
+        page: int = PAGE,
+    ) -> AsyncIterator[Manifest]:
+        """Yield the pages of a consistent list, at most ``page`` objects each.
+
+        A page is a list manifest with ``metadata`` and ``items``, which may be null.
+        """
+        query = {"limit": str(page)} | ({"labelSelector": label_selector} if label_selector else {})
+        accept = METADATA_LIST_ONLY if metadata_only else "application/json"
+        while True:
+            found = await self._json("GET", resource.path(namespace), params=query, accept=accept)
+            yield found
+            token = found["metadata"].get("continue")
+            if not token:
+                return
+            query["continue"] = token
+
+    async def create(self, resource: Resource, namespace: str | None, manifest: Manifest) -> Manifest:
+        return await self._json("POST", resource.path(namespace), body=manifest)
+
+    async def update(
+        self,
+        resource: Resource,
+        namespace: str | None,
+        name: str,
+        manifest: Manifest,
+        subresource: str | None = None,
+    ) -> Manifest:
+        """Replace an object (or a subresource); the manifest carries the resourceVersion it was decided on."""
+        return await self._json("PUT", resource.path(namespace, name, subresource), body=manifest)
+
+    async def delete(self, resource: Resource, namespace: str | None, name: str, *, uid: str) -> None:
+        """Delete exactly the object with this UID."""
+        await self._json("DELETE", resource.path(namespace, name), body={"preconditions": {"uid": uid}})
+
+    async def watch(
+        self,
+        resource: Resource,
+        namespace: str | None,
+        *,
+        resource_version: str,
+        label_selector: str | None = None,
+        metadata_only: bool = False,
+    ) -> AsyncIterator[Manifest]:
+        """Yield watch events from ``resource_version`` on; first of all an empty dict once connected.
+
+        Ends when the API server ends it. Bookmarks are asked for.
+        """
+        query = {
+            "watch": "true",
+            "allowWatchBookmarks": "true",
+            "resourceVersion": resource_version,
+            "timeoutSeconds": "290",
+        } | ({"labelSelector": label_selector} if label_selector else {})
+        accept = METADATA_ONLY if metadata_only else "application/json"
+        what = f"watch {resource.path(namespace)}"
+        try:
+            async with self._session.get(
+                self.credentials.server + resource.path(namespace),
+                params=query,
+                headers={"Accept": accept},
+                timeout=WATCH_TIMEOUT,
+            ) as response:
+                if response.status != 200:
+                    raise from_response(response.status, await _reason(response), what)
+                yield {}
+                rest = b""
+                async for chunk in response.content.iter_any():
+                    *lines, rest = (rest + chunk).split(b"\n")
+                    for line in lines:
+                        yield json.loads(line)
+                    if len(rest) > MAX_EVENT_BYTES:
+                        raise ApiUnavailableError(0, "EventTooLarge", what)
+        except (aiohttp.ClientError, TimeoutError, OSError, ValueError) as error:
+            raise ApiUnavailableError(0, type(error).__name__, what) from None
+
+    async def _json(
+        self,
+        method: str,
+        path: str,
+        *,
+        params: dict[str, str] | None = None,
+        body: Manifest | None = None,
+        accept: str = "application/json",
+    ) -> Manifest:
+        # The exception is built outside of the handler: chained, it would carry the request with it.
+        try:
+            async with self._session.request(
+                method,
+                self.credentials.server + path,
+                params=params,
+                data=json.dumps(body) if body is not None else None,
+                headers={"Accept": accept},
+                timeout=REQUEST_TIMEOUT,
+            ) as response:
+                if response.status < 300:
+                    answer: Manifest = await response.json()
+                    return answer
+                status, reason = response.status, await _reason(response)
+        except (aiohttp.ClientError, TimeoutError, OSError, ValueError) as error:
+            status, reason = 0, type(error).__name__
+        if status == 0:
+            raise ApiUnavailableError(status, reason, f"{method} {path}")
+        raise from_response(status, reason, f"{method} {path}")
+
+
+async def _reason(response: aiohttp.ClientResponse) -> str:
+    """Kubernetes' own word for the refusal; the rest of the body may quote what was sent."""
+    try:
+        reason = (await response.json()).get("reason")
+    except (aiohttp.ClientError, ValueError, AttributeError):
+        reason = None
+    return reason if isinstance(reason, str) and reason.isalpha() else str(response.reason)
+
+
+def open_session(credentials: Credentials, *, connections: int = 32) -> aiohttp.ClientSession:
+    """A session that proves our identity in every request. ``connections`` bounds its sockets, watches included."""
+
+    async def authorize(request: aiohttp.ClientRequest, handler: aiohttp.ClientHandlerType) -> aiohttp.ClientResponse:
+        if token := credentials.token():
+            request.headers["Authorization"] = f"Bearer {token}"
+        return await handler(request)
+
+    return aiohttp.ClientSession(
+        connector=aiohttp.TCPConnector(ssl=credentials.ssl_context(), limit=connections, keepalive_timeout=60),
+        headers={"User-Agent": "keywright", "Content-Type": "application/json"},
+        middlewares=[authorize],
+        trust_env=False,
+    )
+
+
+@asynccontextmanager
+async def connect(credentials: Credentials, *, connections: int = 32) -> AsyncIterator[ApiClient]:
+    """Open a client and close it in the end."""
+    async with open_session(credentials, connections=connections) as session:
+        yield ApiClient(credentials, session)

@@ -1,0 +1,59 @@
+"""What the API server refused, translated at the border.
+
+Only the HTTP status and the machine-readable reason are kept. A response body may quote the object that was
+sent, and that object may be a Secret.
+"""
+
+from keywright.errors import KeywrightError
+
+__all__ = [
+    "ApiError",
+    "ApiUnavailableError",
+    "ConflictError",
+    "ForbiddenError",
+    "GoneError",
+    "NotFoundError",
+    "from_response",
+]
+
+
+class ApiError(KeywrightError):
+    """The API server refused a request. ``status`` is the HTTP status, ``reason`` Kubernetes' own word."""
+
+    def __init__(self, status: int, reason: str, what: str) -> None:
+        super().__init__(f"{what}: the API server answered {status} {reason}")
+        self.status = status
+        self.reason = reason
+
+
+class NotFoundError(ApiError):
+    """404: no such object, or no such resource type."""
+
+
+class ConflictError(ApiError):
+    """409: the resourceVersion is not the newest, or the object exists already."""
+
+
+class GoneError(ApiError):
+    """410: a watch asked for a version that the API server no longer has."""
+
+
+class ForbiddenError(ApiError):
+    """401 or 403: this identity may not."""
+
+
+class ApiUnavailableError(ApiError):
+    """The API server could not be reached, timed out, or asked to be left alone for a while."""
+
+
+def from_response(status: int, reason: str, what: str) -> ApiError:
+    """The exception for one refused request; ``what`` is verb and path."""
+    kinds: dict[int, type[ApiError]] = {
+        401: ForbiddenError,
+        403: ForbiddenError,
+        404: NotFoundError,
+        409: ConflictError,
+        410: GoneError,
+    }
+    kind = kinds.get(status, ApiUnavailableError if status >= 500 or status == 429 else ApiError)
+    return kind(status, reason, what)

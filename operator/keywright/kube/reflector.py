@@ -1,0 +1,127 @@
+"""Keep a local picture of a resource: list, then watch, for ever.
+
+What sets this apart from a bare watch: a re-list removes what is gone (an event for it may have been missed),
+bookmarks prove that a quiet watch is alive, and ``heard_at`` says how old the picture can be.
+"""
+
+import asyncio
+import logging
+import random
+import time
+from collections.abc import Collection
+from typing import Protocol
+
+from keywright.kube.client import ApiClient, Manifest
+from keywright.kube.errors import ApiError, GoneError, from_response
+from keywright.kube.resources import Resource
+
+__all__ = ["Reflector", "Sink"]
+
+FIRST_BACKOFF = 0.1  # seconds
+LAST_BACKOFF = 5.0
+
+logger = logging.getLogger(__name__)
+
+
+class Sink(Protocol):
+    """Where the picture goes. All three are called from the event loop and must not raise."""
+
+    def put(self, manifest: Manifest) -> None:
+        """An object is there, new or changed."""
+
+    def remove(self, uid: str) -> None:
+        """An object is gone; also called for one that was never put."""
+
+    def uids(self) -> Collection[str]:
+        """What is held, so that a re-list can find what has gone unnoticed."""
+
+
+class Reflector:
+    """Feeds one sink with one resource of one namespace (``None``: of all)."""
+
+    def __init__(
+        self,
+        client: ApiClient,
+        resource: Resource,
+        sink: Sink,
+        namespace: str | None = None,
+        *,
+        label_selector: str | None = None,
+        metadata_only: bool = False,
+    ) -> None:
+        self._client = client
+        self._resource = resource
+        self._sink = sink
+        self._namespace = namespace
+        self._label_selector = label_selector
+        self._metadata_only = metadata_only
+        self._version: str | None = None
+        self.synced = asyncio.Event()
+        self.heard_at = 0.0
+        """``time.monotonic()`` of the last sign of life from the API server; 0 before the first."""
+
+    async def run(self) -> None:
+        """List and watch until cancelled. Trouble is logged once per outage and retried with backoff."""
+        delay = FIRST_BACKOFF
+        was_failing = False
+        while True:
+            try:
+                if self._version is None:
+                    self._version = await self._list()
+                    self.synced.set()
+                await self._watch(self._version)
+                delay, was_failing = FIRST_BACKOFF, False
+            except GoneError:
+                self._version = None
+            except ApiError as error:
+                if not was_failing:
+                    logger.warning("%s; trying again until it answers", error)
+                was_failing = True
+                # A watch that broke resumes where it was; the API server says 410 if it cannot.
+                await asyncio.sleep(delay * random.uniform(0.5, 1.0))  # noqa: S311 - jitter
+                delay = min(delay * 2, LAST_BACKOFF)
+
+    async def _list(self) -> str:
+        seen: set[str] = set()
+        version = ""
+        pages = self._client.list_pages(
+            self._resource,
+            self._namespace,
+            label_selector=self._label_selector,
+            metadata_only=self._metadata_only,
+        )
+        async for page in pages:
+            self.heard_at = time.monotonic()
+            version = page["metadata"]["resourceVersion"]
+            for manifest in page["items"] or ():
+                seen.add(manifest["metadata"]["uid"])
+                self._sink.put(manifest)
+            # A large picture must not stop requests from being answered.
+            await asyncio.sleep(0)
+        for uid in [uid for uid in self._sink.uids() if uid not in seen]:
+            self._sink.remove(uid)
+        return version
+
+    async def _watch(self, version: str) -> None:
+        events = self._client.watch(
+            self._resource,
+            self._namespace,
+            resource_version=version,
+            label_selector=self._label_selector,
+            metadata_only=self._metadata_only,
+        )
+        async for event in events:
+            self.heard_at = time.monotonic()
+            if event:
+                self._handle(event)
+
+    def _handle(self, event: Manifest) -> None:
+        manifest = event["object"]
+        match event["type"]:
+            case "ADDED" | "MODIFIED":
+                self._sink.put(manifest)
+            case "DELETED":
+                self._sink.remove(manifest["metadata"]["uid"])
+            case "ERROR":
+                raise from_response(manifest.get("code", 500), str(manifest.get("reason")), "watch")
+        self._version = manifest["metadata"]["resourceVersion"]
