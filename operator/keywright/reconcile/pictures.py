@@ -1,0 +1,136 @@
+"""What the operator's own watches show: classes, our Secrets (metadata only), and the ApiKeys a second time.
+
+Each is a sink of a :class:`keywright.kube.reflector.Reflector`, which has the re-list semantics that the
+framework's watches lack: an object that vanished unnoticed is removed.
+"""
+
+import time
+from collections.abc import Callable, Collection
+from dataclasses import dataclass
+
+from keywright.api.keyclass import read_class
+from keywright.domain.delivery import NAME_LABEL
+from keywright.domain.keyclass import BUILT_IN, KeyClass, resolve
+from keywright.kube.client import Manifest
+from keywright.reconcile.ports import Ref
+from keywright.reconcile.roster import Roster
+
+__all__ = ["ClassPicture", "SecretPicture", "WatchGuard"]
+
+
+class ClassPicture:
+    """The classes. ``changed`` is called with the name of one that came, changed or went."""
+
+    def __init__(self, changed: Callable[[str], None]) -> None:
+        self._changed = changed
+        self._classes: dict[str, KeyClass | None] = {}
+        self._names: dict[str, str] = {}
+
+    def put(self, manifest: Manifest) -> None:
+        metadata = manifest["metadata"]
+        name = metadata["name"]
+        read = read_class(manifest)
+        if self._names.get(metadata["uid"]) == name and self._classes.get(name) == read:
+            return
+        self._names[metadata["uid"]] = name
+        self._classes[name] = read
+        self._changed(name)
+
+    def remove(self, uid: str) -> None:
+        if (name := self._names.pop(uid, None)) is not None and name not in self._names.values():
+            del self._classes[name]
+            self._changed(name)
+
+    def uids(self) -> Collection[str]:
+        return self._names.keys()
+
+    def resolve(self, name: str | None) -> KeyClass | None:
+        """The class of that name, or the default one (see :func:`keywright.domain.keyclass.resolve`)."""
+        wanted = name
+        if wanted in self._classes and self._classes[wanted] is None:
+            return None
+        return resolve(wanted, (each for each in self._classes.values() if each is not None), BUILT_IN)
+
+
+@dataclass(frozen=True, slots=True)
+class _Seen:
+    secret: Ref
+    apikey: Ref | None
+
+
+class SecretPicture:
+    """UIDs of the Secrets that carry our label. ``changed`` gets the ApiKey that the label names."""
+
+    def __init__(self, changed: Callable[[Ref], None]) -> None:
+        self._changed = changed
+        self._seen: dict[str, _Seen] = {}
+        self._uids: dict[Ref, str] = {}
+
+    def put(self, manifest: Manifest) -> None:
+        metadata = manifest["metadata"]
+        uid = metadata["uid"]
+        if uid in self._seen:
+            return
+        namespace = metadata["namespace"]
+        secret = Ref(namespace, metadata["name"])
+        name = (metadata.get("labels") or {}).get(NAME_LABEL)
+        seen = _Seen(secret, Ref(namespace, name) if name else None)
+        self._seen[uid] = seen
+        self._uids[secret] = uid
+        self._tell(seen)
+
+    def remove(self, uid: str) -> None:
+        if (seen := self._seen.pop(uid, None)) is None:
+            return
+        if self._uids.get(seen.secret) == uid:
+            del self._uids[seen.secret]
+        self._tell(seen)
+
+    def uids(self) -> Collection[str]:
+        return self._seen.keys()
+
+    def uids_in(self, namespace: str | None) -> Collection[str]:
+        """The UIDs of one namespace, or of all."""
+        return [uid for uid, seen in self._seen.items() if namespace in (None, seen.secret.namespace)]
+
+    def uid_of(self, ref: Ref) -> str | None:
+        return self._uids.get(ref)
+
+    def _tell(self, seen: _Seen) -> None:
+        if seen.apikey is not None:
+            self._changed(seen.apikey)
+
+
+class WatchGuard:
+    """Notices when the framework's watch of ApiKeys is dead, by a second watch of their metadata.
+
+    What this watch shows, the framework must show soon after. It also knows of deletions that the framework
+    missed: they are removed from the roster here.
+    """
+
+    def __init__(self, roster: Roster, namespace: str | None) -> None:
+        self._roster = roster
+        self._namespace = namespace
+        self._awaited: dict[str, tuple[int, float]] = {}
+
+    def put(self, manifest: Manifest) -> None:
+        metadata = manifest["metadata"]
+        version = int(metadata["resourceVersion"])
+        if self._roster.version_of(metadata["uid"]) < version:
+            since = self._awaited.get(metadata["uid"], (0, time.monotonic()))[1]
+            self._awaited[metadata["uid"]] = (version, since)
+
+    def remove(self, uid: str) -> None:
+        self._awaited.pop(uid, None)
+        self._roster.forget_uid(uid)
+
+    def uids(self) -> Collection[str]:
+        return [*self._roster.uids_in(self._namespace), *self._awaited]
+
+    def lag(self) -> float:
+        """For how many seconds the framework has owed us an ApiKey; 0 if it owes none."""
+        arrived = [uid for uid, (version, _) in self._awaited.items() if self._roster.version_of(uid) >= version]
+        for uid in arrived:
+            del self._awaited[uid]
+        oldest = min((since for _, since in self._awaited.values()), default=None)
+        return time.monotonic() - oldest if oldest is not None else 0.0

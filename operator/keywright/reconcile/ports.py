@@ -1,0 +1,58 @@
+"""What reconciling needs from the outside world. Tests put fakes and failpoints here, nowhere else."""
+
+from collections.abc import Callable
+from datetime import datetime
+from typing import NamedTuple, Protocol
+
+from keywright.domain.hashing import Hashing
+from keywright.domain.keyclass import KeyClass
+from keywright.kube.client import Manifest
+from keywright.kube.resources import Resource
+
+__all__ = ["Api", "Classes", "Clock", "Hasher", "Ref", "SecretUids"]
+
+Clock = Callable[[], datetime]
+
+
+class Ref(NamedTuple):
+    """An object by its coordinates. The object there may have been replaced by another of the same name."""
+
+    namespace: str
+    name: str
+
+    def __str__(self) -> str:
+        return f"{self.namespace}/{self.name}"
+
+
+class Api(Protocol):
+    """The API server. Every method raises :class:`keywright.kube.errors.ApiError`."""
+
+    async def get(self, resource: Resource, namespace: str | None, name: str) -> Manifest: ...
+
+    async def create(self, resource: Resource, namespace: str | None, manifest: Manifest) -> Manifest: ...
+
+    async def update(
+        self, resource: Resource, namespace: str | None, name: str, manifest: Manifest, subresource: str | None = None
+    ) -> Manifest: ...
+
+    async def delete(self, resource: Resource, namespace: str | None, name: str, *, uid: str) -> None: ...
+
+
+class Classes(Protocol):
+    """The classes as they are now."""
+
+    def resolve(self, name: str | None) -> KeyClass | None: ...
+
+
+class SecretUids(Protocol):
+    """The UIDs of the Secrets that carry our label, as of the last watch event. A hint, never a proof."""
+
+    def uid_of(self, ref: Ref) -> str | None: ...
+
+
+class Hasher(Protocol):
+    """Argon2 somewhere off the event loop."""
+
+    async def hash(self, plain: str, hashing: Hashing) -> str: ...
+
+    async def verify(self, stored: str, plain: str) -> bool: ...

@@ -1,0 +1,118 @@
+"""Which ApiKeys exist, as far as watches have told: enough to find whom a change concerns, and no more."""
+
+from collections.abc import Callable, Collection, Iterator
+from dataclasses import dataclass
+from typing import NamedTuple
+
+from keywright.kube.client import Manifest
+from keywright.reconcile.ports import Ref
+
+__all__ = ["Roster"]
+
+
+class _Seniority(NamedTuple):
+    created_at: str
+    uid: str
+
+
+@dataclass(frozen=True, slots=True)
+class _Entry:
+    ref: Ref
+    seniority: _Seniority
+    class_name: str | None
+    key_ids: tuple[str, ...]
+    version: int
+
+
+class Roster:
+    """ApiKeys by UID. ``changed`` is called with whoever is concerned by another's coming or going."""
+
+    def __init__(self, changed: Callable[[Ref], None]) -> None:
+        self._changed = changed
+        self._entries: dict[str, _Entry] = {}
+        self._uids: dict[Ref, str] = {}
+        self._holders: dict[str, set[str]] = {}
+
+    def __len__(self) -> int:
+        return len(self._entries)
+
+    def observe(self, ref: Ref, manifest: Manifest) -> None:
+        """Take note of an ApiKey as a watch or a read has shown it. Older news than known is ignored."""
+        metadata = manifest["metadata"]
+        uid = metadata["uid"]
+        version = int(metadata["resourceVersion"])
+        known = self._entries.get(uid)
+        if known is not None and known.version >= version:
+            return
+        replaced = self._uids.get(ref)
+        if replaced is not None and replaced != uid:
+            self.forget_uid(replaced)
+        status = manifest.get("status") or {}
+        spec = manifest.get("spec") or {}
+        entry = _Entry(
+            ref=ref,
+            seniority=_Seniority(metadata["creationTimestamp"], uid),
+            class_name=spec.get("className") or status.get("className"),
+            key_ids=tuple(each["id"] for each in status.get("keys") or ()),
+            version=version,
+        )
+        self._entries[uid] = entry
+        self._uids[ref] = uid
+        self._hold(uid, known.key_ids if known is not None else (), entry.key_ids)
+
+    def forget(self, ref: Ref) -> None:
+        """The ApiKey of that name is gone."""
+        if (uid := self._uids.get(ref)) is not None:
+            self.forget_uid(uid)
+
+    def forget_uid(self, uid: str) -> None:
+        """The ApiKey with that UID is gone."""
+        if (entry := self._entries.pop(uid, None)) is None:
+            return
+        if self._uids.get(entry.ref) == uid:
+            del self._uids[entry.ref]
+        self._hold(uid, entry.key_ids, ())
+
+    def version_of(self, uid: str) -> int:
+        """The newest resourceVersion seen of an ApiKey, 0 if none."""
+        entry = self._entries.get(uid)
+        return entry.version if entry is not None else 0
+
+    def uids(self) -> Collection[str]:
+        return self._entries.keys()
+
+    def uids_in(self, namespace: str | None) -> Collection[str]:
+        """The UIDs of one namespace, or of all."""
+        if namespace is None:
+            return self._entries.keys()
+        return [uid for uid, entry in self._entries.items() if entry.ref.namespace == namespace]
+
+    def refs(self) -> Iterator[tuple[Ref, str | None]]:
+        """Every ApiKey with the class it names or was issued under (``None``: neither yet)."""
+        for entry in list(self._entries.values()):
+            yield entry.ref, entry.class_name
+
+    def elder_twin(self, uid: str) -> str | None:
+        """An older ApiKey with a key id of this one, as ``namespace/name`` (invariant 11)."""
+        entry = self._entries.get(uid)
+        if entry is None:
+            return None
+        for key_id in entry.key_ids:
+            eldest = min((self._entries[each] for each in self._holders[key_id]), key=lambda each: each.seniority)
+            if eldest.seniority < entry.seniority:
+                return str(eldest.ref)
+        return None
+
+    def _hold(self, uid: str, before: tuple[str, ...], after: tuple[str, ...]) -> None:
+        if before == after:
+            return
+        for key_id in before:
+            holders = self._holders[key_id]
+            holders.discard(uid)
+            if not holders:
+                del self._holders[key_id]
+        for key_id in after:
+            self._holders.setdefault(key_id, set()).add(uid)
+        concerned = {other for key_id in {*before, *after} for other in self._holders.get(key_id, ())}
+        for other in concerned - {uid}:
+            self._changed(self._entries[other].ref)
