@@ -1,0 +1,45 @@
+"""Log lines for people or for machines, on standard error, and never a plain key in either."""
+
+import json
+import logging
+import re
+import sys
+from datetime import UTC, datetime
+
+__all__ = ["configure"]
+
+# The last line of defence: nothing logs a plain key, and if something did, this would cut it out.
+_PLAIN_KEY = re.compile(r"(_[0-9A-Za-z]{12}_)[0-9A-Za-z]{49}(?![0-9A-Za-z])")
+
+
+def _redacted(text: str) -> str:
+    return _PLAIN_KEY.sub(r"\1[redacted]", text)
+
+
+class _HumanFormatter(logging.Formatter):
+    def format(self, record: logging.LogRecord) -> str:
+        return _redacted(super().format(record))
+
+
+class _JsonFormatter(logging.Formatter):
+    def format(self, record: logging.LogRecord) -> str:
+        line = {
+            "time": datetime.fromtimestamp(record.created, UTC).isoformat(timespec="milliseconds"),
+            "level": record.levelname.lower(),
+            "logger": record.name,
+            "message": record.getMessage(),
+        }
+        if record.exc_info:
+            line["trace"] = self.formatException(record.exc_info)
+        return _redacted(json.dumps(line, ensure_ascii=False))
+
+
+def configure(*, form: str, level: str) -> None:
+    """Set up logging for this process. ``form`` is ``human`` or ``json``."""
+    handler = logging.StreamHandler(sys.stderr)
+    human = _HumanFormatter("%(asctime)s %(levelname)-7s %(message)s", datefmt="%H:%M:%S")
+    handler.setFormatter(_JsonFormatter() if form == "json" else human)
+    logging.basicConfig(level=level.upper(), handlers=[handler], force=True)
+    # kopf logs whole objects at DEBUG and every handler call at INFO.
+    logging.getLogger("kopf").setLevel(logging.WARNING)
+    logging.getLogger("asyncio").setLevel(logging.WARNING)

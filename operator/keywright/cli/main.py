@@ -1,0 +1,111 @@
+"""``keywright``: the processes and the CRDs. Each process loads only what it needs."""
+
+import argparse
+import asyncio
+import importlib.util
+import logging
+import os
+import sys
+from collections.abc import Mapping, Sequence
+from importlib.metadata import version
+
+from keywright.cli import logs
+from keywright.errors import KeywrightError
+
+__all__ = ["main"]
+
+EPILOG = """\
+examples:
+  keywright crds | kubectl apply -f -
+  KUBECONFIG=~/.kube/config keywright operator --namespace payments
+  keywright verifier --listen 127.0.0.1:8080 --namespace payments --class standard
+
+The cluster is the one of KUBECONFIG, or of the pod this runs in. Every flag has an environment twin KEYWRIGHT_….
+exit status: 0 done, 1 something is wrong (one line says what to do), 2 wrong flags
+"""
+
+
+def main(arguments: Sequence[str] | None = None, environment: Mapping[str, str] = os.environ) -> int:
+    """Run one command and return its exit status."""
+    arguments = list(sys.argv[1:] if arguments is None else arguments)
+    command = next((each for each in arguments if not each.startswith("-")), None)
+    try:
+        parsed = _parser(command, environment).parse_args(arguments)
+        logs.configure(form=parsed.log_format, level=parsed.log_level)
+        if parsed.command == "operator":
+            return _run_operator(parsed)
+        if parsed.command == "verifier":
+            return _run_verifier(parsed)
+        from keywright.api.crd import render_all  # noqa: PLC0415 - each process loads only what it needs
+
+        print(render_all(), end="")
+    except KeywrightError as error:
+        print(f"keywright: {error}", file=sys.stderr)
+        return 1
+    return 0
+
+
+def _parser(command: str | None, environment: Mapping[str, str]) -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="keywright",
+        description="API keys as Kubernetes resources.",
+        epilog=EPILOG,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.add_argument("--version", action="version", version=f"keywright {version('keywright')}")
+    shared = argparse.ArgumentParser(add_help=False)
+    shared.add_argument(
+        "--log-format",
+        choices=("human", "json"),
+        default=environment.get("KEYWRIGHT_LOG_FORMAT", "human"),
+        help="form of the log lines on standard error (default: human; KEYWRIGHT_LOG_FORMAT)",
+    )
+    shared.add_argument(
+        "--log-level",
+        choices=("debug", "info", "warning", "error"),
+        default=environment.get("KEYWRIGHT_LOG_LEVEL", "info"),
+        help="least level that is logged (default: info; KEYWRIGHT_LOG_LEVEL)",
+    )
+    commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
+    form = argparse.RawDescriptionHelpFormatter
+    operator = commands.add_parser(
+        "operator", parents=[shared], help="issue keys: reconcile ApiKeys", epilog=EPILOG, formatter_class=form
+    )
+    verifier = commands.add_parser(
+        "verifier", parents=[shared], help="judge requests against ApiKeys", epilog=EPILOG, formatter_class=form
+    )
+    commands.add_parser("crds", parents=[shared], help="print the CRDs as YAML", epilog=EPILOG, formatter_class=form)
+    if command == "operator":
+        _require("kopf", "operator")
+        from keywright.handlers import settings  # noqa: PLC0415 - each process loads only what it needs
+
+        settings.add_arguments(operator, environment)
+    elif command == "verifier":
+        _require("httptools", "verifier")
+        from keywright.verifier import settings as verifier_settings  # noqa: PLC0415 - see above
+
+        verifier_settings.add_arguments(verifier, environment)
+    return parser
+
+
+def _require(module: str, extra: str) -> None:
+    if importlib.util.find_spec(module) is None:
+        raise KeywrightError(f"the {extra} is not installed: pip install 'keywright[{extra}]'")
+
+
+def _run_operator(parsed: argparse.Namespace) -> int:
+    from keywright.handlers.run import run  # noqa: PLC0415 - each process loads only what it needs
+    from keywright.handlers.settings import from_arguments  # noqa: PLC0415 - see above
+    from keywright.kube.credentials import load  # noqa: PLC0415 - see above
+
+    settings, credentials = from_arguments(parsed), load()
+    logging.getLogger(__name__).info("operator for %s (%s)", credentials.server, credentials.context)
+    asyncio.run(run(settings, credentials))
+    return 0
+
+
+def _run_verifier(parsed: argparse.Namespace) -> int:
+    from keywright.verifier.run import run  # noqa: PLC0415 - each process loads only what it needs
+    from keywright.verifier.settings import from_arguments  # noqa: PLC0415 - see above
+
+    return run(from_arguments(parsed))

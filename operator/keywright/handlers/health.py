@@ -1,0 +1,74 @@
+"""``/healthz`` and ``/readyz`` of the operator: not whether the process answers, but whether it still sees."""
+
+import time
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+
+from aiohttp import web
+
+from keywright.addresses import Address
+from keywright.errors import KeywrightError
+from keywright.kube.reflector import Reflector
+from keywright.reconcile.pictures import WatchGuard
+
+__all__ = ["Health", "serve"]
+
+LONGEST_LAG = 60.0  # seconds that the framework may owe an event
+LONGEST_SILENCE = 300.0  # seconds without a word from the API server
+
+
+class Health:
+    """Judges the watches. A problem is one printable line."""
+
+    def __init__(self, reflectors: list[Reflector], guards: list[WatchGuard]) -> None:
+        self._reflectors = reflectors
+        self._guards = guards
+        self._started_at = time.monotonic()
+
+    def problem(self) -> str | None:
+        """Why this process should be restarted, if it should."""
+        lag = max((guard.lag() for guard in self._guards), default=0.0)
+        if lag > LONGEST_LAG:
+            return f"the watch of ApiKeys is dead: an event is overdue for {lag:.0f} s"
+        heard_at = min((each.heard_at or self._started_at for each in self._reflectors), default=0.0)
+        if (silence := time.monotonic() - heard_at) > LONGEST_SILENCE:
+            return f"the API server has not been heard from for {silence:.0f} s"
+        return None
+
+    def unready(self) -> str | None:
+        """Why this process does not reconcile yet, or any more."""
+        if not all(each.synced.is_set() for each in self._reflectors):
+            return "the first list from the API server is not complete yet"
+        return self.problem()
+
+
+@asynccontextmanager
+async def serve(address: Address, health: Health) -> AsyncIterator[None]:
+    """Answer probes for as long as the context is open.
+
+    Raises:
+        KeywrightError: if the address cannot be listened on.
+
+    """
+
+    def answer(judge: Callable[[], str | None]) -> Callable[[web.Request], object]:
+        async def handle(request: web.Request) -> web.Response:  # noqa: ARG001 - aiohttp's signature
+            found = judge()
+            return web.Response(status=503 if found else 200, text=f"{found or 'ok'}\n")
+
+        return handle
+
+    app = web.Application()
+    app.router.add_get("/healthz", answer(health.problem))  # type: ignore[arg-type]
+    app.router.add_get("/readyz", answer(health.unready))  # type: ignore[arg-type]
+    runner = web.AppRunner(app, access_log=None)
+    await runner.setup()
+    try:
+        await web.TCPSite(runner, address.host, address.port).start()
+    except OSError as error:
+        await runner.cleanup()
+        raise KeywrightError(f"cannot listen on {address}: {error.strerror}: choose another --health-listen") from None
+    try:
+        yield
+    finally:
+        await runner.cleanup()

@@ -1,0 +1,149 @@
+"""Assemble the operator and run it until it is told to stop."""
+
+import asyncio
+import logging
+import random
+import signal
+from collections.abc import Collection
+from datetime import UTC, datetime
+from typing import Any
+
+import kopf
+
+from keywright.domain.delivery import MANAGED_BY
+from keywright.handlers.health import Health, serve
+from keywright.handlers.preflight import wait_until_usable
+from keywright.handlers.registry import build_registry, build_settings
+from keywright.handlers.settings import OperatorSettings
+from keywright.kube.client import ApiClient, Manifest, connect
+from keywright.kube.credentials import Credentials
+from keywright.kube.reflector import Reflector
+from keywright.kube.resources import APIKEYCLASSES, APIKEYS, SECRETS
+from keywright.reconcile.hasher import PooledHasher
+from keywright.reconcile.pictures import ClassPicture, SecretPicture, WatchGuard
+from keywright.reconcile.ports import Api, Ref
+from keywright.reconcile.reconciler import Reconciler
+from keywright.reconcile.roster import Roster
+from keywright.reconcile.workqueue import WorkQueue
+
+__all__ = ["run"]
+
+SECRET_LABEL = ",".join(f"{key}={value}" for key, value in MANAGED_BY.items())
+GRACE = 10.0  # seconds that running work gets after the signal to stop
+
+logger = logging.getLogger(__name__)
+
+
+def _now() -> datetime:
+    return datetime.now(UTC)
+
+
+class _NamespaceView:
+    """One namespace of the Secrets, so that a re-list of it does not remove those of another."""
+
+    def __init__(self, picture: SecretPicture, namespace: str | None) -> None:
+        self._picture = picture
+        self._namespace = namespace
+
+    def put(self, manifest: Manifest) -> None:
+        self._picture.put(manifest)
+
+    def remove(self, uid: str) -> None:
+        self._picture.remove(uid)
+
+    def uids(self) -> Collection[str]:
+        return self._picture.uids_in(self._namespace)
+
+
+async def run(settings: OperatorSettings, credentials: Credentials) -> None:
+    """Run until SIGTERM or SIGINT.
+
+    Raises:
+        KeywrightError: if the process cannot do its work and waiting would not help.
+
+    """
+    stop = asyncio.Event()
+    loop = asyncio.get_running_loop()
+    for each in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(each, stop.set)
+    async with connect(credentials, connections=settings.workers + 8) as client:
+        await wait_until_usable(client, settings.namespaces, stop)
+        if not stop.is_set():
+            await operate(settings, credentials, client, client, stop)
+
+
+async def operate(
+    settings: OperatorSettings, credentials: Credentials, client: ApiClient, api: Api, stop: asyncio.Event
+) -> None:
+    """Watch through ``client``, write through ``api``, until ``stop`` is set."""
+    rng = random.SystemRandom()
+    namespaces: tuple[str | None, ...] = settings.namespaces or (None,)
+    hasher = PooledHasher()
+
+    def changed(ref: Ref) -> None:
+        queue.add(ref)
+
+    def class_changed(name: str) -> None:
+        # A class that comes or goes may also change which one is the default.
+        for ref, class_name in roster.refs():
+            if class_name in (None, name):
+                queue.add(ref)
+
+    roster = Roster(changed)
+    classes = ClassPicture(class_changed)
+    secrets = SecretPicture(changed)
+    guards = [WatchGuard(roster, namespace) for namespace in namespaces]
+    reconciler = Reconciler(
+        api=api, classes=classes, secret_uids=secrets, roster=roster, hasher=hasher, clock=_now, rng=rng
+    )
+    queue = WorkQueue(reconciler.reconcile, clock=_now, rng=rng, workers=settings.workers)
+    first = [Reflector(client, APIKEYCLASSES, classes)] + [
+        Reflector(
+            client,
+            SECRETS,
+            _NamespaceView(secrets, namespace),
+            namespace,
+            label_selector=SECRET_LABEL,
+            metadata_only=True,
+        )
+        for namespace in namespaces
+    ]
+    second = [
+        Reflector(client, APIKEYS, guard, namespace, metadata_only=True)
+        for guard, namespace in zip(guards, namespaces, strict=True)
+    ]
+    health = Health([*first, *second], guards)
+    async with serve(settings.health_listen, health), asyncio.TaskGroup() as tasks:
+        background: list[asyncio.Task[Any]] = [tasks.create_task(each.run()) for each in (*first, *second)]
+        stopping = tasks.create_task(stop.wait())
+        logger.info(
+            "watching %s; probes on http://%s/readyz",
+            ", ".join(settings.namespaces) or "all namespaces",
+            settings.health_listen,
+        )
+        # Without the Secrets and classes every ApiKey would look as if it had lost its own.
+        synced = tasks.create_task(_all_synced(first))
+        background += [stopping, synced]
+        await asyncio.wait([synced, stopping], return_when=asyncio.FIRST_COMPLETED)
+        if not stop.is_set():
+            background.append(tasks.create_task(queue.run()))
+            # The framework ends every task that is younger than itself, so the workers have to exist by now.
+            await asyncio.sleep(0.01)
+            # It takes over SIGTERM and SIGINT, and returns when one has come.
+            await kopf.operator(
+                registry=build_registry(credentials, roster, queue),
+                settings=build_settings(),
+                clusterwide=not settings.namespaces,
+                namespaces=settings.namespaces,
+                standalone=True,
+            )
+        logger.info("stopping: %d ApiKeys in hand", len(queue))
+        await queue.drain(GRACE)
+        for task in background:
+            task.cancel()
+    hasher.close()
+
+
+async def _all_synced(reflectors: list[Reflector]) -> None:
+    for each in reflectors:
+        await each.synced.wait()
