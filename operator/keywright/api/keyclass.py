@@ -29,7 +29,7 @@ class HashingSpec(ResourceModel):
     """How plain keys are stored."""
 
     algorithm: Algorithm = Field(Algorithm.ARGON2ID, description="argon2id, or sha256 for speed.")
-    argon2id: Argon2idSpec | None = Field(None, description="Cost of argon2id; ignored by sha256.")
+    argon2id: Argon2idSpec | None = Field(None, alias="argon2id", description="Cost of argon2id; ignored by sha256.")
 
 
 class CredentialsSpec(ResourceModel):

@@ -121,7 +121,7 @@ def decide(spec: KeySpec | InvalidSpec, observed: Observed, now: datetime) -> Pl
         return Plan()
     if isinstance(spec, InvalidSpec):
         return _decide_unread(spec, observed, now)
-    status = _with_ends(spec, observed)
+    status = _with_ends(spec, observed, now)
     current = status.record(RecordState.CURRENT)
     if spec.revoked or status.revoked_at is not None:
         revoked = replace(status, revoked_at=status.revoked_at or now)
@@ -165,12 +165,15 @@ def _accepted_end(verdict: policy.Accepted | policy.Refused) -> datetime | None:
     return verdict.ends_at if isinstance(verdict, policy.Accepted) else verdict.cap
 
 
-def _with_ends(spec: KeySpec, observed: Observed) -> Status:
+def _with_ends(spec: KeySpec, observed: Observed, now: datetime) -> Status:
     """The status with the end of each record as the newest spec and class have it. What restricts acts
     always; what widens acts only while the class accepts the spec and the record has not ended.
     """
     records = []
     for record in observed.status.keys:
+        if record.expires_at is not None and record.expires_at <= now:
+            records.append(record)
+            continue
         verdict = policy.judge(spec, observed.key_class, record.issued_at)
         match verdict:
             case policy.Accepted(ends_at):

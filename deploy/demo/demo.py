@@ -1,0 +1,229 @@
+"""``make demo``: the main job on a real API server, told with commands that a person could repeat.
+
+What is printed behind ``$`` is what runs. Every step states what it expects; the exit status is 0 only if all of it
+came true. ``KEEP=1`` leaves everything running until Ctrl-C.
+"""
+
+import contextlib
+import http.client
+import os
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from story import Story, Terminal
+
+sys.path.insert(0, str(Path(__file__).parents[1] / "local"))
+
+from keywright_local import ControlPlane, LocalClusterError, NamedCluster, named_cluster
+
+ROOT = Path(__file__).parents[2]
+KEYWRIGHT = ROOT / ".venv/bin/keywright"
+NAMESPACE = "keywright-demo"
+
+
+@dataclass
+class Stage:
+    """Where the demo plays: an environment in which kubectl reaches the cluster, and how to take it down."""
+
+    environment: dict[str, str]
+    operator_kubeconfig: Callable[[], Path]
+    is_embedded: bool
+    cleanups: contextlib.ExitStack = field(default_factory=contextlib.ExitStack)
+
+
+@contextlib.contextmanager
+def embedded(terminal: Terminal) -> Iterator[Stage]:
+    terminal.say("A control plane of its own: etcd, kube-apiserver, kube-controller-manager. Nothing else is touched.")
+    started = time.monotonic()
+    with ControlPlane() as plane, contextlib.ExitStack() as cleanups:
+        terminal.say(f"{plane.server} is ready after {time.monotonic() - started:.1f} s")
+        environment = {
+            **os.environ,
+            "KUBECONFIG": str(plane.kubeconfig),
+            "PATH": f"{plane.kubectl.parent}{os.pathsep}{os.environ['PATH']}",
+        }
+        yield Stage(
+            environment,
+            lambda: plane.kubeconfig_for_service_account("keywright-system", "keywright-operator"),
+            is_embedded=True,
+            cleanups=cleanups,
+        )
+
+
+@contextlib.contextmanager
+def named(terminal: Terminal, cluster: NamedCluster) -> Iterator[Stage]:
+    terminal.say(f"CLUSTER=current: kube context {cluster.context} at {cluster.server}")
+    confirm(cluster.context)
+    with tempfile.TemporaryDirectory() as folder, contextlib.ExitStack() as cleanups:
+        kubeconfig = cluster.export_kubeconfig(Path(folder) / "kubeconfig")
+        environment = {
+            **os.environ,
+            "KUBECONFIG": str(kubeconfig),
+            "PATH": f"{cluster.kubectl.parent}{os.pathsep}{os.environ['PATH']}",
+        }
+        yield Stage(environment, lambda: kubeconfig, is_embedded=False, cleanups=cleanups)
+
+
+def confirm(context: str) -> None:
+    """A demo must not land in somebody's production."""
+    if os.environ.get("CONFIRM") == context:
+        return
+    if not sys.stdin.isatty():
+        sys.exit(f"demo: to use the context {context} without a terminal, say CONFIRM={context}")
+    if input(f"This creates the namespace {NAMESPACE} and, if missing, the CRDs. Type the context's name: ") != context:
+        sys.exit("demo: not confirmed, nothing was done")
+
+
+def main() -> int:
+    terminal = Terminal()
+    try:
+        cluster = named_cluster()
+        with (embedded(terminal) if cluster is None else named(terminal, cluster)) as stage, stage.cleanups:
+            return play(Story(terminal, stage.environment, ROOT), stage)
+    except LocalClusterError as error:
+        print(f"demo: {error}", file=sys.stderr)
+        return 1
+    except KeyboardInterrupt:
+        return 130
+
+
+def play(story: Story, stage: Stage) -> int:
+    verifier = prepare(story, stage)
+    if not story.failed:
+        tell(story, verifier)
+    story.summarise()
+    if os.environ.get("KEEP") == "1" and not story.failed:
+        keep(story, stage, verifier)
+    return 1 if story.failed else 0
+
+
+def prepare(story: Story, stage: Stage) -> str:
+    """Install, start both processes, and return the verifier's address."""
+    story.chapter("Install")
+    if not stage.is_embedded:
+        had_crds = story.quietly("kubectl get crd apikeys.keywright.dev")
+        if not had_crds:
+            stage.cleanups.callback(story.quietly, "kubectl delete -f crds/ --wait=false")
+        stage.cleanups.callback(story.quietly, f"kubectl delete namespace {NAMESPACE} --wait=false")
+    story.run("kubectl apply -f crds/")
+    if stage.is_embedded:
+        story.run("kubectl apply -f deploy/rbac/namespace.yaml -f deploy/rbac/")
+    story.run("kubectl wait --for=condition=Established crd/apikeys.keywright.dev crd/apikeyclasses.keywright.dev")
+    story.run(f"kubectl create namespace {NAMESPACE}")
+    story.environment["NAMESPACE"] = NAMESPACE
+    story.run('kubectl config set-context --current --namespace="$NAMESPACE"')
+
+    story.chapter("Start the operator and a verifier")
+    verify, admin, probes = (free_address() for _ in range(3))
+    operator_environment = {**stage.environment, "KUBECONFIG": str(stage.operator_kubeconfig())}
+    stage.cleanups.enter_context(
+        story.background(
+            [KEYWRIGHT, "operator", "--namespace", NAMESPACE, "--health-listen", probes], operator_environment
+        )
+    )
+    stage.cleanups.enter_context(
+        story.background(
+            [KEYWRIGHT, "verifier", "--listen", verify, "--admin-listen", admin, "--namespace", NAMESPACE],
+            stage.environment,
+        )
+    )
+    story.expect("operator ready", lambda: probe(probes) == 200, within=30)
+    story.expect("verifier ready", lambda: probe(admin) == 200, within=30)
+    return verify
+
+
+def tell(story: Story, verifier: str) -> None:
+    """The story. ``$VERIFIER`` stands for the address in the commands."""
+    story.environment["VERIFIER"] = f"http://{verifier}/verify"
+    secret = "kubectl get secret {} -o jsonpath='{{.data.api-key}}' | base64 -d"
+
+    story.chapter("A class and three ApiKeys become Secrets")
+    started = time.monotonic()
+    if story.quietly("kubectl get apikeyclass standard"):
+        story.run("kubectl apply -f examples/quickstart/keys.yaml")
+    else:
+        story.run("kubectl apply -f examples/quickstart/")
+    story.run("kubectl wait --for=condition=Ready apikey --all --timeout=20s")
+    story.record("three keys issued", time.monotonic() - started)
+    story.run("kubectl get apikeys")
+    story.run("kubectl get secrets")
+    for name in ("ci-deploy", "reports", "ten-seconds"):
+        story.capture(name.upper().replace("-", "_"), secret.format(name))
+    story.say("The hash is in status, the plain key only in the Secret:")
+    story.run("kubectl get apikey ci-deploy -o jsonpath='{.status.keys[0].hash}{\"\\n\"}'")
+
+    story.chapter("A request passes")
+    story.request('curl -si -H "Authorization: Bearer $CI_DEPLOY" $VERIFIER', 200)
+    story.request('curl -si -H "X-API-Key: $TEN_SECONDS" $VERIFIER', 200)
+    story.chapter("A wrong key does not")
+    story.request('curl -si -H "Authorization: Bearer kw_live_guess" $VERIFIER', 401)
+    story.request("curl -si $VERIFIER", 401)
+
+    story.chapter("Suspend and resume")
+    story.run("""kubectl patch apikey reports --type=merge -p '{"spec":{"suspended":true}}'""")
+    story.await_status("suspended key refused", "$REPORTS", 401, "suspended_key")
+    story.run("""kubectl patch apikey reports --type=merge -p '{"spec":{"suspended":false}}'""")
+    story.await_status("resumed key accepted", "$REPORTS", 200)
+
+    story.chapter("Revoke")
+    patch = """{"spec":{"revoked":true,"revocationReason":"left on a train"}}"""
+    story.run(f"kubectl patch apikey ci-deploy --type=merge -p '{patch}'", waits=False)
+    story.await_status("revoked key refused", "$CI_DEPLOY", 401, "revoked_key")
+    story.request('curl -si -H "Authorization: Bearer $CI_DEPLOY" $VERIFIER', 401)
+
+    story.chapter("Expire")
+    story.say("ten-seconds was issued for ten seconds")
+    story.await_status("expired key refused", "$TEN_SECONDS", 401, "expired_key", within=15)
+
+    story.chapter("Delete")
+    story.run("kubectl delete apikey reports")
+    story.say("(the garbage collector learns of new resource types every 30 s: on a new cluster this takes a moment)")
+    story.expect(
+        "Secret of the deleted key gone", lambda: not story.quietly("kubectl get secret reports"), within=90
+    )
+    story.await_status("deleted key refused", "$REPORTS", 401, "invalid_key")
+    story.run("kubectl get apikeys,secrets")
+    story.run("kubectl get events --field-selector involvedObject.kind=ApiKey --sort-by=.lastTimestamp")
+
+
+def keep(story: Story, stage: Stage, verifier: str) -> None:
+    story.say(
+        f"\nKEEP=1: everything stays up. In another terminal:\n"
+        f"  export KUBECONFIG={stage.environment['KUBECONFIG']}\n"
+        f"  export PATH={Path(shutil.which('kubectl', path=stage.environment['PATH']) or '').parent}:$PATH\n"
+        f"  kubectl get apikeys\n"
+        f"  curl -i -H 'Authorization: Bearer …' http://{verifier}/verify\n"
+        f"Ctrl-C ends it and leaves nothing behind."
+    )
+    signal.sigwait({signal.SIGINT, signal.SIGTERM})
+
+
+def probe(address: str) -> int:
+    """The status of /readyz, 0 while nobody listens."""
+    connection = http.client.HTTPConnection(address, timeout=2)
+    try:
+        connection.request("GET", "/readyz")
+        return connection.getresponse().status
+    except OSError:
+        return 0
+    finally:
+        connection.close()
+
+
+def free_address() -> str:
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        return f"127.0.0.1:{server.getsockname()[1]}"
+
+
+if __name__ == "__main__":
+    # A kill of the demo must run the cleanups as Ctrl-C does.
+    signal.signal(signal.SIGTERM, lambda *_: signal.raise_signal(signal.SIGINT))
+    sys.exit(main())

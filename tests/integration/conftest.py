@@ -1,0 +1,98 @@
+"""A real API server for the integration tests: embedded, or the one that CLUSTER=current names."""
+
+import itertools
+import subprocess
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+from keywright_local import AuditLevel, ControlPlane, named_cluster
+
+from tests.support.kube import Kube
+from tests.support.processes import Process, operator
+
+ROOT = Path(__file__).parents[2]
+
+
+def install(plane: ControlPlane) -> None:
+    """The CRDs and roles, as the README installs them."""
+    kubectl = [str(plane.kubectl), "--kubeconfig", str(plane.kubeconfig)]
+    rbac = ROOT / "deploy/rbac"
+    for files in (["-f", ROOT / "crds"], ["-f", rbac / "namespace.yaml", "-f", rbac]):
+        subprocess.run([*kubectl, "apply", *map(str, files)], check=True, capture_output=True, timeout=60)
+    subprocess.run(
+        [*kubectl, "wait", "--for=condition=Established", "crd", "--all", "--timeout=30s"],
+        check=True,
+        capture_output=True,
+        timeout=60,
+    )
+
+
+@pytest.fixture(scope="session", autouse=True)
+def embedded_only() -> None:
+    """These tests stop API servers and act as many users: they never run against a cluster of somebody's."""
+    if named_cluster() is not None:
+        pytest.exit("integration tests use the embedded control plane only: unset CLUSTER", returncode=2)
+
+
+@pytest.fixture(scope="session")
+def plane() -> Iterator[ControlPlane]:
+    """The control plane that most tests share, with every request in its audit log."""
+    with ControlPlane(audit=True, audit_level=AuditLevel.METADATA) as started:
+        install(started)
+        yield started
+
+
+@pytest.fixture(scope="module")
+def own_plane() -> Iterator[ControlPlane]:
+    """A control plane for one module that stops it, or counts everything in it."""
+    with ControlPlane(audit=True, audit_level=AuditLevel.METADATA) as started:
+        install(started)
+        yield started
+
+
+@pytest.fixture(scope="session")
+def admin(plane: ControlPlane) -> Iterator[Kube]:
+    kube = Kube(plane.kubeconfig)
+    yield kube
+    kube.close()
+
+
+@pytest.fixture(scope="module")
+def own_admin(own_plane: ControlPlane) -> Iterator[Kube]:
+    kube = Kube(own_plane.kubeconfig)
+    yield kube
+    kube.close()
+
+
+@pytest.fixture(scope="session")
+def shared_operator(plane: ControlPlane, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Process]:
+    """One operator for all namespaces, with the rights of deploy/rbac and no others."""
+    account = plane.kubeconfig_for_service_account("keywright-system", "keywright-operator")
+    log = tmp_path_factory.mktemp("operator") / "log"
+    with operator(account, log, "--log-format", "json", "--log-level", "debug") as process:
+        yield process
+
+
+Namespaces = Callable[[Kube], str]
+_counter = itertools.count()
+
+
+@pytest.fixture
+def make_namespace() -> Iterator[Namespaces]:
+    made: list[tuple[Kube, str]] = []
+
+    def make(kube: Kube) -> str:
+        name = f"test-{next(_counter)}"
+        kube.request("POST", "/api/v1/namespaces", {"metadata": {"name": name}})
+        made.append((kube, name))
+        return name
+
+    yield make
+    for kube, name in made:
+        kube.request("DELETE", f"/api/v1/namespaces/{name}")
+
+
+@pytest.fixture
+def namespace(admin: Kube, make_namespace: Namespaces) -> str:
+    return make_namespace(admin)

@@ -1,0 +1,70 @@
+"""Kill -9 of the operator before and after each write of an issue, and of the takeover that follows."""
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from keywright_local import ControlPlane
+
+from keywright.domain import hashing
+from tests.integration.conftest import ROOT, Namespaces
+from tests.support.kube import Kube
+from tests.support.processes import operator, start
+
+# An issue is four writes: Pending record, Secret, Current record, event.
+ISSUE = [f"{when}:{write}" for write in (1, 2, 3, 4) for when in ("before", "after")]
+# A takeover is five: fence, new Pending record, Secret, Current record, event.
+TAKEOVER = [f"{when}:{write}" for write in (1, 2, 3, 4, 5) for when in ("before", "after")]
+
+
+def crash(plane: ControlPlane, namespace: str, failpoint: str, folder: Path, *, within: float = 40) -> None:
+    """Run the operator over one namespace until its failpoint kills it."""
+    command = [sys.executable, "-m", "tests.support.failpoint_operator", namespace, failpoint]
+    log = folder / f"{namespace}-{failpoint}.log"
+    with start(command, kubeconfig=plane.kubeconfig, log=log, environment={"PYTHONPATH": str(ROOT)}) as process:
+        try:
+            status = process.popen.wait(within)
+        except subprocess.TimeoutExpired:
+            pytest.fail(f"never reached {failpoint}: {process.log}")
+    assert status == -9, process.log
+
+
+def assert_issued_once(kube: Kube, namespace: str) -> None:
+    manifest = kube.wait(namespace, "key", Ready="True", Active="True", SecretDelivered="True", within=45)
+    records = manifest["status"]["keys"]
+    plain = kube.plain_key(namespace, "key")
+    assert [each["state"] for each in records] == ["Current"]
+    assert hashing.verify(records[0]["hash"], plain)
+    secret = kube.secret(namespace, "key")
+    assert secret is not None
+    assert manifest["status"]["secretUID"] == secret["metadata"]["uid"]
+    assert manifest["status"]["maskedKey"].startswith(plain[:20])
+
+
+def test_issue_survives_a_kill_at_each_write(
+    own_plane: ControlPlane, own_admin: Kube, make_namespace: Namespaces, tmp_path: Path
+) -> None:
+    """Whatever write of an issue the operator dies at, the next one ends with one key, in the Secret and in status."""
+    namespaces = {failpoint: make_namespace(own_admin) for failpoint in ISSUE}
+    for failpoint, namespace in namespaces.items():
+        own_admin.apikey(namespace, "key")
+        crash(own_plane, namespace, failpoint, tmp_path)
+    with operator(own_plane.kubeconfig, tmp_path / "log", namespaces=list(namespaces.values())):
+        for namespace in namespaces.values():
+            assert_issued_once(own_admin, namespace)
+
+
+def test_takeover_survives_a_kill_at_each_write(
+    own_plane: ControlPlane, own_admin: Kube, make_namespace: Namespaces, tmp_path: Path
+) -> None:
+    """The operator that replaces an abandoned Pending record may die at each of its writes as well."""
+    namespaces = {failpoint: make_namespace(own_admin) for failpoint in TAKEOVER}
+    for namespace in namespaces.values():
+        own_admin.apikey(namespace, "key")
+        crash(own_plane, namespace, "after:1", tmp_path)
+    for failpoint, namespace in namespaces.items():
+        crash(own_plane, namespace, failpoint, tmp_path)
+    with operator(own_plane.kubeconfig, tmp_path / "log", namespaces=list(namespaces.values())):
+        for namespace in namespaces.values():
+            assert_issued_once(own_admin, namespace)
