@@ -184,12 +184,12 @@ def tell(story: Story, verifier: str) -> None:
     story.await_status("expired key refused", "$TEN_SECONDS", 401, "expired_key", within=15)
 
     story.chapter("Delete")
-    story.run("kubectl delete apikey reports")
+    story.run("kubectl delete apikey reports", waits=False)
+    story.await_status("deleted key refused", "$REPORTS", 401, "invalid_key")
     story.say("(the garbage collector learns of new resource types every 30 s: on a new cluster this takes a moment)")
     story.expect(
         "Secret of the deleted key gone", lambda: not story.quietly("kubectl get secret reports"), within=90
     )
-    story.await_status("deleted key refused", "$REPORTS", 401, "invalid_key")
     story.run("kubectl get apikeys,secrets")
     story.run("kubectl get events --field-selector involvedObject.kind=ApiKey --sort-by=.lastTimestamp")
 

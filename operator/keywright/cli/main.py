@@ -79,12 +79,12 @@ def _parser(command: str | None, environment: Mapping[str, str]) -> argparse.Arg
         _require("kopf", "operator")
         from keywright.handlers import settings  # noqa: PLC0415 - each process loads only what it needs
 
-        settings.add_arguments(operator, environment)
+        settings.add_arguments(operator)
     elif command == "verifier":
         _require("httptools", "verifier")
         from keywright.verifier import settings as verifier_settings  # noqa: PLC0415 - see above
 
-        verifier_settings.add_arguments(verifier, environment)
+        verifier_settings.add_arguments(verifier)
     return parser
 
 

@@ -81,7 +81,9 @@ async def operate(
     hasher = PooledHasher()
 
     def changed(ref: Ref) -> None:
-        queue.add(ref)
+        # At the start no ApiKey is known yet; each will be looked at when its own event comes.
+        if ref in roster:
+            queue.add(ref)
 
     def class_changed(name: str) -> None:
         # A class that comes or goes may also change which one is the default.

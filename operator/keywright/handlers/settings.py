@@ -1,10 +1,12 @@
 """What the operator process is told at its start, from flags and their environment twins."""
 
 import argparse
+import os
 from collections.abc import Mapping
 from dataclasses import dataclass
 
 from keywright.addresses import Address, parse_address
+from keywright.errors import KeywrightError
 
 __all__ = ["OperatorSettings", "add_arguments", "from_arguments"]
 
@@ -18,40 +20,38 @@ class OperatorSettings:
     workers: int = 32
 
 
-def add_arguments(parser: argparse.ArgumentParser, environment: Mapping[str, str]) -> None:
-    """Declare the flags. Each has a twin ``KEYWRIGHT_…`` in the environment; a flag wins over it."""
-    named = environment.get("KEYWRIGHT_NAMESPACE", "")
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Declare the flags. Values are checked by :func:`from_arguments`, whichever way they came."""
     parser.add_argument(
         "--namespace",
         metavar="NS",
         action="append",
-        default=None,
-        help="reconcile this namespace only; may be repeated (default: all; KEYWRIGHT_NAMESPACE, comma-separated)",
+        help="reconcile this namespace only; may be repeated (default: all) [KEYWRIGHT_NAMESPACE, comma-separated]",
     )
-    parser.set_defaults(environment_namespaces=tuple(part for part in named.split(",") if part))
     parser.add_argument(
         "--health-listen",
         metavar="HOST:PORT",
-        default=environment.get("KEYWRIGHT_HEALTH_LISTEN", "127.0.0.1:8082"),
-        help="where /healthz and /readyz are served (default: 127.0.0.1:8082; KEYWRIGHT_HEALTH_LISTEN)",
+        help="where /healthz and /readyz are served (default: 127.0.0.1:8082) [KEYWRIGHT_HEALTH_LISTEN]",
     )
     parser.add_argument(
-        "--workers",
-        type=int,
-        default=int(environment.get("KEYWRIGHT_WORKERS", "32")),
-        help="how many ApiKeys are worked on at once (default: 32; KEYWRIGHT_WORKERS)",
+        "--workers", metavar="N", help="ApiKeys that are worked on at once (default: 32) [KEYWRIGHT_WORKERS]"
     )
 
 
-def from_arguments(arguments: argparse.Namespace) -> OperatorSettings:
-    """Read the parsed flags.
+def from_arguments(arguments: argparse.Namespace, environment: Mapping[str, str] = os.environ) -> OperatorSettings:
+    """Settle flags, environment and defaults, in this order.
 
     Raises:
-        KeywrightError: if an address cannot be read.
+        KeywrightError: for a value that cannot be, naming the flag and what it should look like.
 
     """
+    named = environment.get("KEYWRIGHT_NAMESPACE", "").split(",")
+    listen = arguments.health_listen or environment.get("KEYWRIGHT_HEALTH_LISTEN") or "127.0.0.1:8082"
+    workers = arguments.workers or environment.get("KEYWRIGHT_WORKERS") or "32"
+    if not workers.isascii() or not workers.isdigit() or not 1 <= int(workers) <= 1024:
+        raise KeywrightError(f"--workers {workers!r} is not possible: use a whole number from 1 to 1024")
     return OperatorSettings(
-        namespaces=tuple(arguments.namespace or arguments.environment_namespaces),
-        health_listen=parse_address(arguments.health_listen, "--health-listen"),
-        workers=max(1, arguments.workers),
+        namespaces=tuple(dict.fromkeys(each.strip() for each in arguments.namespace or named if each.strip())),
+        health_listen=parse_address(listen, "--health-listen"),
+        workers=int(workers),
     )

@@ -36,6 +36,9 @@ class Roster:
     def __len__(self) -> int:
         return len(self._entries)
 
+    def __contains__(self, ref: Ref) -> bool:
+        return ref in self._uids
+
     def observe(self, ref: Ref, manifest: Manifest) -> None:
         """Take note of an ApiKey as a watch or a read has shown it. Older news than known is ignored."""
         metadata = manifest["metadata"]

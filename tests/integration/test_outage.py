@@ -1,0 +1,113 @@
+"""The API server goes away and comes back; the operator restarts; nothing is lost and nothing is written twice."""
+
+import time
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+from keywright_local import ControlPlane
+
+from tests.integration.conftest import Namespaces
+from tests.support.audit import requests
+from tests.support.kube import Kube, eventually
+from tests.support.processes import operator, verifier, get
+
+CHEAP = {"hashing": {"algorithm": "sha256"}}
+
+
+def test_operator_and_verifier_survive_an_api_server_restart(
+    own_plane: ControlPlane, own_admin: Kube, make_namespace: Namespaces, tmp_path: Path
+) -> None:
+    """The verifier serves from memory during the outage and ends a key on time; afterwards both go on by themselves."""
+    namespace = make_namespace(own_admin)
+    with operator(own_plane.kubeconfig, tmp_path / "o"), verifier(own_plane.kubeconfig, tmp_path / "v") as running:
+        _, listen, _ = running
+        own_admin.apikey(namespace, "long")
+        own_admin.apikey(namespace, "short", ttl="6s")
+        own_admin.wait(namespace, "long", Active="True")
+        own_admin.wait(namespace, "short", Active="True")
+        keys = {name: own_admin.plain_key(namespace, name) for name in ("long", "short")}
+        eventually(lambda: all(get(listen, X_API_Key=key)[0] == 200 for key in keys.values()))
+        own_plane.stop_api_server(kill=True)
+        time.sleep(7)
+        assert get(listen, X_API_Key=keys["long"])[0] == 200
+        status, _, body = get(listen, X_API_Key=keys["short"])
+        assert status == 401
+        assert "expired_key" in body
+        own_plane.start_api_server()
+        own_admin.wait(namespace, "short", Active="False/KeyExpired", within=40)
+        eventually(lambda: own_admin.secret(namespace, "short") is None)
+        own_admin.apikey(namespace, "new")
+        own_admin.wait(namespace, "new", Active="True", within=40)
+        own_admin.patch(namespace, "long", {"spec": {"revoked": True}})
+        eventually(lambda: get(listen, X_API_Key=keys["long"])[0] == 401, within=20)
+
+
+def test_what_happened_while_the_operator_was_down_is_caught_up(
+    own_plane: ControlPlane, own_admin: Kube, make_namespace: Namespaces, tmp_path: Path
+) -> None:
+    """Expired, revoked, deleted, made again and newly made during its absence: all of it is put right at its start."""
+    namespace = make_namespace(own_admin)
+    names = ("expires", "revoked", "deleted", "replaced", "lost")
+    with operator(own_plane.kubeconfig, tmp_path / "first"):
+        for name in names:
+            own_admin.apikey(namespace, name, **({"ttl": "5s"} if name == "expires" else {}))
+        for name in names:
+            own_admin.wait(namespace, name, Active="True")
+        before = own_admin.plain_key(namespace, "replaced")
+    own_admin.patch(namespace, "revoked", {"spec": {"revoked": True}})
+    own_admin.delete(namespace, "deleted")
+    own_admin.delete(namespace, "replaced")
+    own_admin.delete_secret(namespace, "lost")
+    own_admin.apikey(namespace, "replaced")
+    own_admin.apikey(namespace, "new")
+    time.sleep(5)
+    with operator(own_plane.kubeconfig, tmp_path / "second"):
+        own_admin.wait(namespace, "expires", Active="False/KeyExpired")
+        own_admin.wait(namespace, "revoked", Active="False/KeyRevoked")
+        own_admin.wait(namespace, "lost", Stalled="True/SecretMissing")
+        own_admin.wait(namespace, "new", Active="True")
+        own_admin.wait(namespace, "replaced", Active="True", within=90)
+        assert own_admin.plain_key(namespace, "replaced") != before
+        for name in ("expires", "revoked", "deleted"):
+            eventually(lambda name=name: own_admin.secret(namespace, name) is None, within=90)
+
+
+def test_a_restart_writes_nothing(
+    own_plane: ControlPlane, own_admin: Kube, make_namespace: Namespaces, tmp_path: Path
+) -> None:
+    """An operator that finds every key in order reads two lists and writes not one byte (invariant 7)."""
+    namespace = make_namespace(own_admin)
+    own_admin.create({"kind": "ApiKeyClass", "metadata": {"name": "fast"}, "spec": CHEAP})
+    with operator(own_plane.kubeconfig, tmp_path / "first", namespaces=[namespace]):
+        for number in range(20):
+            own_admin.apikey(namespace, f"key-{number}", className="fast", ttl="90d")
+        own_admin.apikey(namespace, "suspended", className="fast", suspended=True)
+        own_admin.apikey(namespace, "gone", className="fast", revoked=True)
+        eventually(lambda: all(each["status"]["phase"] != "Pending" for each in own_admin.list(namespace)))
+        eventually(lambda: all("observedGeneration" in each["status"] for each in own_admin.list(namespace)))
+    user = "keywright-restarter"
+    binding = {
+        "metadata": {"name": user},
+        "roleRef": {"apiGroup": "rbac.authorization.k8s.io", "kind": "ClusterRole", "name": "keywright-operator"},
+        "subjects": [{"apiGroup": "rbac.authorization.k8s.io", "kind": "User", "name": user}],
+    }
+    own_admin.request("POST", "/apis/rbac.authorization.k8s.io/v1/clusterrolebindings", binding)
+    with operator(own_plane.kubeconfig_for(user), tmp_path / "second", namespaces=[namespace]):
+        time.sleep(3)
+    made = [each for each in requests(own_plane.audit_log) if each.user == user]
+    assert {each.verb for each in made} == {"list", "watch"}
+
+
+def test_due_times_are_met_after_a_restart(
+    own_plane: ControlPlane, own_admin: Kube, make_namespace: Namespaces, tmp_path: Path
+) -> None:
+    """A key that was issued by an operator that is gone ends on time under the next one."""
+    namespace = make_namespace(own_admin)
+    with operator(own_plane.kubeconfig, tmp_path / "first"):
+        own_admin.apikey(namespace, "key", ttl="8s")
+        manifest = own_admin.wait(namespace, "key", Active="True")
+    ends_at = datetime.fromisoformat(manifest["status"]["expiresAt"])
+    with operator(own_plane.kubeconfig, tmp_path / "second"):
+        assert datetime.now(UTC) < ends_at
+        own_admin.wait(namespace, "key", Active="False/KeyExpired")
+        assert datetime.now(UTC) - ends_at < timedelta(seconds=3)
