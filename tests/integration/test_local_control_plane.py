@@ -55,7 +55,9 @@ def wait_until(is_met: Callable[[], bool], seconds: float = 20.0) -> bool:
 
 def processes_of(directory: Path) -> list[int]:
     """Process ids of everything whose command line names the folder."""
-    listing = subprocess.run(["ps", "-e", "-o", "pid=", "-o", "args="], capture_output=True, text=True, check=True)
+    listing = subprocess.run(
+        ["ps", "-ww", "-e", "-o", "pid=", "-o", "args="], capture_output=True, text=True, check=True
+    )
     lines = [line.split(None, 1) for line in listing.stdout.splitlines()]
     return [int(pid) for pid, *arguments in lines if str(directory) in " ".join(arguments)]
 
