@@ -75,6 +75,10 @@ cluster-up: $(STAMP) ## start the embedded control plane and print its KUBECONFI
 cluster-down: $(STAMP) ## stop it
 	@$(LOCAL) down
 
+.PHONY: cluster-status
+cluster-status: $(STAMP) ## is it up?
+	@$(LOCAL) status
+
 .PHONY: test-deps
 test-deps: ## install the system packages that tests and benchmarks use (Debian, root)
 	@deploy/local/install-test-deps

@@ -10,7 +10,6 @@ import os
 import shutil
 import signal
 import socket
-import subprocess
 import sys
 import tempfile
 import time
@@ -86,7 +85,7 @@ def main() -> int:
     terminal = Terminal()
     try:
         cluster = named_cluster()
-        with (embedded(terminal) if cluster is None else named(terminal, cluster)) as stage, stage.cleanups:
+        with embedded(terminal) if cluster is None else named(terminal, cluster) as stage, stage.cleanups:
             return play(Story(terminal, stage.environment, ROOT), stage)
     except LocalClusterError as error:
         print(f"demo: {error}", file=sys.stderr)
@@ -187,9 +186,7 @@ def tell(story: Story, verifier: str) -> None:
     story.run("kubectl delete apikey reports", waits=False)
     story.await_status("deleted key refused", "$REPORTS", 401, "invalid_key")
     story.say("(the garbage collector learns of new resource types every 30 s: on a new cluster this takes a moment)")
-    story.expect(
-        "Secret of the deleted key gone", lambda: not story.quietly("kubectl get secret reports"), within=90
-    )
+    story.expect("Secret of the deleted key gone", lambda: not story.quietly("kubectl get secret reports"), within=90)
     story.run("kubectl get apikeys,secrets")
     story.run("kubectl get events --field-selector involvedObject.kind=ApiKey --sort-by=.lastTimestamp")
 

@@ -6,8 +6,8 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
-from keywright_local import AuditLevel, ControlPlane, named_cluster
 
+from keywright_local import AuditLevel, ControlPlane, named_cluster
 from tests.support.kube import Kube
 from tests.support.processes import Process, operator
 

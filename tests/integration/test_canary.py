@@ -6,7 +6,6 @@ import subprocess
 from pathlib import Path
 
 from keywright_local import AuditLevel, ControlPlane
-
 from tests.integration.conftest import install
 from tests.support.kube import Kube, eventually
 from tests.support.processes import get, operator, verifier
@@ -86,9 +85,7 @@ def everything(plane: ControlPlane) -> str:
 
 def without_secrets(audit_log: Path) -> str:
     """All that was sent to and answered by the API server, but for requests about Secrets."""
-    kept = []
-    for line in audit_log.read_text().splitlines():
-        if json.loads(line).get("objectRef", {}).get("resource") != "secrets":
-            kept.append(line)
+    lines = audit_log.read_text().splitlines()
+    kept = [line for line in lines if json.loads(line).get("objectRef", {}).get("resource") != "secrets"]
     assert any("responseObject" in line for line in kept)
     return "\n".join(kept)

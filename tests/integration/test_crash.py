@@ -5,9 +5,9 @@ import sys
 from pathlib import Path
 
 import pytest
-from keywright_local import ControlPlane
 
 from keywright.domain import hashing
+from keywright_local import ControlPlane
 from tests.integration.conftest import ROOT, Namespaces
 from tests.support.kube import Kube
 from tests.support.processes import operator, start

@@ -2,6 +2,7 @@
 
 import time
 from datetime import UTC, datetime, timedelta
+from functools import partial
 
 import pytest
 
@@ -16,6 +17,10 @@ pytestmark = pytest.mark.usefixtures("shared_operator")
 def instant(seconds: float) -> str:
     """RFC 3339, so many seconds from now."""
     return (datetime.now(UTC) + timedelta(seconds=seconds)).strftime("%Y-%m-%dT%H:%M:%SZ")
+
+
+def ends_at(kube: Kube, namespace: str, end: str) -> bool:
+    return bool(kube.get(namespace, "key")["status"]["expiresAt"] == end)
 
 
 def test_the_shortest_key_works(admin: Kube, namespace: str) -> None:
@@ -128,7 +133,7 @@ def test_an_end_can_be_moved_while_it_is_ahead(admin: Kube, namespace: str) -> N
     admin.wait(namespace, "key", Active="True")
     for end in (instant(7200), instant(1800)):
         admin.patch(namespace, "key", {"spec": {"expiresAt": end}})
-        eventually(lambda end=end: admin.get(namespace, "key")["status"]["expiresAt"] == end)
+        eventually(partial(ends_at, admin, namespace, end))
     admin.patch(namespace, "key", {"spec": {"expiresAt": instant(1)}})
     admin.wait(namespace, "key", Active="False/KeyExpired")
 

@@ -2,16 +2,20 @@
 
 import time
 from datetime import UTC, datetime, timedelta
+from functools import partial
 from pathlib import Path
 
 from keywright_local import ControlPlane
-
 from tests.integration.conftest import Namespaces
 from tests.support.audit import requests
 from tests.support.kube import Kube, eventually
-from tests.support.processes import operator, verifier, get
+from tests.support.processes import get, operator, verifier
 
 CHEAP = {"hashing": {"algorithm": "sha256"}}
+
+
+def is_gone(kube: Kube, namespace: str, secret: str) -> bool:
+    return kube.secret(namespace, secret) is None
 
 
 def test_operator_and_verifier_survive_an_api_server_restart(
@@ -69,7 +73,7 @@ def test_what_happened_while_the_operator_was_down_is_caught_up(
         own_admin.wait(namespace, "replaced", Active="True", within=90)
         assert own_admin.plain_key(namespace, "replaced") != before
         for name in ("expires", "revoked", "deleted"):
-            eventually(lambda name=name: own_admin.secret(namespace, name) is None, within=90)
+            eventually(partial(is_gone, own_admin, namespace, name), within=90)
 
 
 def test_a_restart_writes_nothing(

@@ -4,13 +4,13 @@ import time
 from pathlib import Path
 
 import pytest
-from keywright_local import ControlPlane
 
+from keywright_local import ControlPlane
 from tests.integration.conftest import install
 from tests.support.kube import Kube, eventually
 from tests.support.processes import BIN, free_address, get, operator, start
 
-OPERATOR = [BIN / "keywright", "operator"]
+OPERATOR: list[str | Path] = [BIN / "keywright", "operator"]
 
 
 def test_it_waits_for_crds_and_rights(tmp_path: Path) -> None:

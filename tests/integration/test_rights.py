@@ -7,9 +7,9 @@ from typing import Any
 
 import pytest
 import yaml
-from keywright_local import ControlPlane
 from kubernetes.client.exceptions import ApiException
 
+from keywright_local import ControlPlane
 from tests.integration.conftest import ROOT, Namespaces
 from tests.support.audit import requests
 from tests.support.kube import Kube, eventually
@@ -38,7 +38,13 @@ def as_user(plane: ControlPlane, admin: Kube, namespace: str) -> Callable[[str],
 def may(kube: Kube, namespace: str | None, verb: str, resource: str, group: str = "keywright.dev") -> bool:
     """Ask the API server as this user."""
     resource, _, subresource = resource.partition("/")
-    attributes = {"namespace": namespace, "verb": verb, "group": group, "resource": resource, "subresource": subresource}
+    attributes = {
+        "namespace": namespace,
+        "verb": verb,
+        "group": group,
+        "resource": resource,
+        "subresource": subresource,
+    }
     review = {
         "apiVersion": "authorization.k8s.io/v1",
         "kind": "SelfSubjectAccessReview",
@@ -52,7 +58,7 @@ def refused(request: Callable[[], Any]) -> str:
     with pytest.raises(ApiException) as error:
         request()
     assert error.value.status == 403
-    return str(json.loads(error.value.body)["message"])
+    return str(json.loads(error.value.body or "")["message"])
 
 
 @pytest.mark.usefixtures("shared_operator")
@@ -69,9 +75,7 @@ def test_a_viewer_sees_keys_and_changes_nothing(as_user: Callable[[str], Kube], 
 
 @pytest.mark.parametrize("role", ["edit", "admin"])
 @pytest.mark.usefixtures("shared_operator")
-def test_an_editor_manages_keys_but_not_their_status(
-    as_user: Callable[[str], Kube], namespace: str, role: str
-) -> None:
+def test_an_editor_manages_keys_but_not_their_status(as_user: Callable[[str], Kube], namespace: str, role: str) -> None:
     """edit, admin: the whole life of a key; never its status, which would be a key issued to oneself."""
     editor = as_user(role)
     editor.apikey(namespace, "key")
@@ -138,9 +142,7 @@ def test_accounts_hold_exactly_the_rights_they_use(
                 "subjects": [{"kind": "ServiceAccount", "name": name, "namespace": namespace}],
             }
             own_admin.request("POST", "/apis/rbac.authorization.k8s.io/v1/clusterrolebindings", binding)
-    accounts = {
-        name: own_plane.kubeconfig_for_service_account(namespace, name) for name in ("operator", "verifier")
-    }
+    accounts = {name: own_plane.kubeconfig_for_service_account(namespace, name) for name in ("operator", "verifier")}
     own_admin.apikey(namespace, "abandoned")
     abandon(own_admin, namespace)
     with (

@@ -2,9 +2,8 @@
 
 from pathlib import Path
 
-from keywright_local import ControlPlane
-
 from keywright.domain import hashing
+from keywright_local import ControlPlane
 from tests.integration.conftest import Namespaces
 from tests.support.audit import requests
 from tests.support.kube import Kube, eventually
@@ -28,9 +27,7 @@ def test_two_operators_mint_each_key_once(
     with operator(own_plane.kubeconfig, tmp_path / "a"), operator(own_plane.kubeconfig, tmp_path / "b"):
         for number in range(KEYS):
             own_admin.apikey(namespace, f"key-{number}", className="cheap")
-        eventually(
-            lambda: all(each["status"]["phase"] == "Active" for each in own_admin.list(namespace)), within=60
-        )
+        eventually(lambda: all(each["status"]["phase"] == "Active" for each in own_admin.list(namespace)), within=60)
         for manifest in own_admin.list(namespace):
             records = manifest["status"]["keys"]
             assert [each["state"] for each in records] == ["Current"]

@@ -6,9 +6,9 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from keywright_local import ControlPlane
 
 from keywright.domain import plainkey
+from keywright_local import ControlPlane
 from tests.support.kube import Kube, eventually
 from tests.support.processes import Process, free_address, get, verifier
 
@@ -80,9 +80,7 @@ def test_what_is_not_a_key_is_told_why(verifying: str, issued: str) -> None:
     assert code_of(get(verifying, X_API_Key=issued, Authorization=f"Bearer {unknown_id}")) == "invalid_request"
 
 
-@pytest.mark.parametrize(
-    ("spec", "code"), [({"revoked": True}, "revoked_key"), ({"suspended": True}, "suspended_key")]
-)
+@pytest.mark.parametrize(("spec", "code"), [({"revoked": True}, "revoked_key"), ({"suspended": True}, "suspended_key")])
 def test_a_restriction_is_seen_within_a_second(
     verifying: str, issued: str, admin: Kube, namespace: str, spec: dict[str, bool], code: str
 ) -> None:

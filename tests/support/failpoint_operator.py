@@ -31,10 +31,12 @@ class Failpoint:
         return await self._client.get(resource, namespace, name)
 
     async def create(self, *arguments: Any) -> Manifest:
-        return await self._trap(self._client.create(*arguments))
+        written: Manifest = await self._trap(self._client.create(*arguments))
+        return written
 
     async def update(self, *arguments: Any) -> Manifest:
-        return await self._trap(self._client.update(*arguments))
+        written: Manifest = await self._trap(self._client.update(*arguments))
+        return written
 
     async def delete(self, *arguments: Any, uid: str) -> None:
         await self._trap(self._client.delete(*arguments, uid=uid))

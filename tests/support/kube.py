@@ -25,7 +25,7 @@ CLUSTERED = {"ApiKeyClass": "apikeyclasses"}
 T = TypeVar("T")
 
 
-def eventually(look: Callable[[], T], *, within: float = 15.0, what: str = "") -> T:
+def eventually(look: Callable[[], T | None], *, within: float = 15.0, what: str = "") -> T:
     """Return the first truthy value of ``look``; fail with its last value after ``within`` seconds."""
     deadline = time.monotonic() + within
     while not (seen := look()):
@@ -40,7 +40,7 @@ class Kube:
 
     def __init__(self, kubeconfig: Path) -> None:
         self.kubeconfig = kubeconfig
-        self._client = config.new_client_from_config(str(kubeconfig))
+        self._client = config.new_client_from_config(str(kubeconfig))  # type: ignore[no-untyped-call]
 
     def close(self) -> None:
         self._client.close()
@@ -51,7 +51,12 @@ class Kube:
         """Any request, as this identity. Raises ApiException as the official client does."""
         headers = {"Content-Type": content_type, "Accept": "application/json"}
         serialized = self._client.param_serialize(
-            method, path, query_params=list(query.items()), header_params=headers, body=body, auth_settings=["BearerToken"]
+            method,
+            path,
+            query_params=list(query.items()),
+            header_params=headers,
+            body=body,
+            auth_settings=["BearerToken"],
         )
         response = self._client.call_api(*serialized, _request_timeout=30)
         data = response.read()
@@ -82,7 +87,9 @@ class Kube:
         items: list[Manifest] = self.request("GET", self.path(kind, namespace))["items"]
         return items
 
-    def patch(self, namespace: str | None, name: str, patch: Any, kind: str = "ApiKey", subresource: str = "") -> Manifest:
+    def patch(
+        self, namespace: str | None, name: str, patch: Any, kind: str = "ApiKey", subresource: str = ""
+    ) -> Manifest:
         path = self.path(kind, namespace, name, subresource)
         return self.request("PATCH", path, patch, "application/merge-patch+json", fieldValidation="Strict")
 

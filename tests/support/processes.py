@@ -78,7 +78,7 @@ def operator(
     """``keywright operator``, ready."""
     probes = free_address()
     chosen = [part for each in namespaces for part in ("--namespace", each)]
-    command = [BIN / "keywright", "operator", "--health-listen", probes, *chosen, *flags]
+    command: list[str | Path] = [BIN / "keywright", "operator", "--health-listen", probes, *chosen, *flags]
     with start(command, kubeconfig=kubeconfig, log=log) as process:
         if ready:
             wait_ready(process, probes)
@@ -92,7 +92,16 @@ def verifier(
     """``keywright verifier``: the process, its verify address and its admin address."""
     listen, admin = free_address(), free_address()
     chosen = [part for each in namespaces for part in ("--namespace", each)] or ["--all-namespaces"]
-    command = [BIN / "keywright", "verifier", "--listen", listen, "--admin-listen", admin, *chosen, *flags]
+    command: list[str | Path] = [
+        BIN / "keywright",
+        "verifier",
+        "--listen",
+        listen,
+        "--admin-listen",
+        admin,
+        *chosen,
+        *flags,
+    ]
     with start(command, kubeconfig=kubeconfig, log=log) as process:
         if ready:
             wait_ready(process, admin)

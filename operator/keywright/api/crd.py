@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import yaml
+from pydantic import JsonValue
 
 from keywright.api import GROUP, VERSION
 from keywright.api.apikey import ApiKey
@@ -21,7 +22,7 @@ __all__ = ["FILES", "render_all"]
 _DROPPED = ("title", "additionalProperties", "default")
 
 
-def _same(path: str, *, remedy: str) -> list[dict[str, str]]:
+def _same(path: str, *, remedy: str) -> list[dict[str, JsonValue]]:
     """Rules that hold an optional field as it was, its absence and that of its parents included."""
     parts = path.split(".")
     trails = [".".join(parts[: end + 1]) for end in range(1, len(parts))]
@@ -164,7 +165,7 @@ def _definition(
     }
 
 
-def _schema(model: type[ResourceModel], rules: list[dict[str, str]]) -> dict[str, Any]:
+def _schema(model: type[ResourceModel], rules: list[dict[str, JsonValue]]) -> dict[str, Any]:
     generated = model.model_json_schema(by_alias=True, mode="validation")
     schema: dict[str, Any] = _structural(generated, generated.get("$defs", {}))
     properties = schema["properties"]

@@ -14,6 +14,7 @@ from pydantic import (
     BeforeValidator,
     ConfigDict,
     Field,
+    JsonValue,
     PlainSerializer,
 )
 from pydantic.alias_generators import to_camel
@@ -37,7 +38,7 @@ class ResourceModel(BaseModel):
     )
 
 
-def cel(rule: str, message: str) -> dict[str, str]:
+def cel(rule: str, message: str) -> dict[str, JsonValue]:
     """One ``x-kubernetes-validations`` entry. The message says what to do."""
     return {"rule": rule, "message": message}
 
