@@ -114,7 +114,7 @@ def prepare(story: Story, stage: Stage) -> str:
         stage.cleanups.callback(story.quietly, f"kubectl delete namespace {NAMESPACE} --wait=false")
     story.run("kubectl apply -f crds/")
     if stage.is_embedded:
-        story.run("kubectl apply -f deploy/rbac/namespace.yaml -f deploy/rbac/")
+        story.run("kubectl apply -f deploy/rbac/namespace.yaml -f deploy/rbac/ -f deploy/admission/")
     story.run("kubectl wait --for=condition=Established crd/apikeys.keywright.dev crd/apikeyclasses.keywright.dev")
     story.run(f"kubectl create namespace {NAMESPACE}")
     story.environment["NAMESPACE"] = NAMESPACE

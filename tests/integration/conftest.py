@@ -15,10 +15,11 @@ ROOT = Path(__file__).parents[2]
 
 
 def install(plane: ControlPlane) -> None:
-    """The CRDs and roles, as the README installs them."""
+    """The CRDs, roles and admission policies, as the README installs them."""
     kubectl = [str(plane.kubectl), "--kubeconfig", str(plane.kubeconfig)]
     rbac = ROOT / "deploy/rbac"
-    for files in (["-f", ROOT / "crds"], ["-f", rbac / "namespace.yaml", "-f", rbac]):
+    folders = (["-f", ROOT / "crds"], ["-f", rbac / "namespace.yaml", "-f", rbac, "-f", ROOT / "deploy/admission"])
+    for files in folders:
         subprocess.run([*kubectl, "apply", *map(str, files)], check=True, capture_output=True, timeout=60)
     subprocess.run(
         [*kubectl, "wait", "--for=condition=Established", "crd", "--all", "--timeout=30s"],

@@ -114,7 +114,7 @@ def test_no_aggregated_role_may_write_status(admin: Kube) -> None:
 
 
 def granted(role: str) -> set[tuple[str, str]]:
-    """What a ClusterRole in deploy/rbac grants, as (verb, resource)."""
+    """What a ClusterRole in deploy/rbac grants, as (verb, resource), but for verbs that only policies ask for."""
     for file in (ROOT / "deploy/rbac").glob("*.yaml"):
         for document in yaml.safe_load_all(file.read_text()):
             if document["kind"] == "ClusterRole" and document["metadata"]["name"] == role:
@@ -122,6 +122,7 @@ def granted(role: str) -> set[tuple[str, str]]:
                     (verb, resource)
                     for rule in document["rules"]
                     for verb in rule["verbs"]
+                    if verb != "issue"
                     for resource in rule["resources"]
                 }
     raise AssertionError(role)
