@@ -6,9 +6,13 @@ from pydantic import Field, ValidationError
 
 from keywright.api.fields import Duration, Instant, ResourceModel, SecretName
 from keywright.api.status import ApiKeyStatus
-from keywright.domain.apikey import DEFAULT_ENTRY, InvalidSpec, KeySpec
+from keywright.domain.apikey import DEFAULT_ENTRY, InvalidSpec, KeySpec, OnLoss, RotateRequest, Rotation
+from keywright.domain.times import parse_duration
 
 __all__ = ["ApiKey", "ApiKeySpec", "SecretSpec", "read_spec"]
+
+ROTATE_ANNOTATION = "keywright.dev/rotate"
+ROTATE_GRACE_ANNOTATION = "keywright.dev/rotate-grace"
 
 ClassName = Annotated[str, Field(min_length=1, max_length=63, pattern=r"^[a-z0-9]([-a-z0-9]*[a-z0-9])?$")]
 
@@ -22,6 +26,23 @@ class SecretSpec(ResourceModel):
     )
     key: Annotated[str, Field(min_length=1, max_length=253, pattern=r"^[-._a-zA-Z0-9]+$")] | None = Field(
         None, description="Data entry of the Secret that holds the plain key. Default: api-key. Immutable."
+    )
+
+    on_loss: OnLoss = Field(
+        default=OnLoss.REPORT,
+        description="What to do about a Secret that somebody deleted: Report it, or Rotate the key into a new one.",
+    )
+
+
+class RotationSpec(ResourceModel):
+    """Replacing the key by a new one while the old one works on for a while."""
+
+    interval: Duration | None = Field(None, description="How old a key gets. Default: the class's interval.")
+    grace_period: Duration | None = Field(
+        None, description="How long a replaced key works on. Shorter than ttl. Default: the class's."
+    )
+    trigger: Annotated[str, Field(max_length=128)] | None = Field(
+        None, description="Any change to a new value rotates now. The first value does not."
     )
 
 
@@ -48,7 +69,8 @@ class ApiKeySpec(ResourceModel):
     ttl: Duration | None = Field(
         None,
         description=(
-            "How long the key lives, counted from its issue, as in 90d or 1h30m. Not together with expiresAt."
+            "How long each key lives, counted from its issue or rotation, as in 90d or 1h30m. "
+            "Not together with expiresAt."
         ),
     )
     suspended: bool = Field(
@@ -59,6 +81,9 @@ class ApiKeySpec(ResourceModel):
     )
     revocation_reason: Annotated[str, Field(max_length=512)] | None = Field(
         None, description="Why the key was revoked; shown in the event and the conditions."
+    )
+    rotation: RotationSpec | None = Field(
+        None, description="That the key is replaced by itself. `rotation: {}` takes everything from the class."
     )
     secret: SecretSpec | None = Field(None, description="Where the plain key is delivered.")
 
@@ -89,6 +114,18 @@ def read_spec(manifest: dict[str, Any]) -> KeySpec | InvalidSpec:
         return InvalidSpec(f"{path}: {found['msg']}: correct it and apply again")
     if spec.expires_at is not None and spec.ttl is not None:
         return InvalidSpec("spec.expiresAt and spec.ttl are both set: remove one of them")
+    annotations = manifest["metadata"].get("annotations") or {}
+    try:
+        request = _read_request(annotations)
+    except ValueError as error:
+        return InvalidSpec(f"annotation {ROTATE_GRACE_ANNOTATION}: {error}: correct it")
+    rotation = None
+    if spec.rotation is not None:
+        rotation = Rotation(
+            interval=spec.rotation.interval,
+            grace_period=spec.rotation.grace_period,
+            trigger=spec.rotation.trigger or "",
+        )
     secret = spec.secret or SecretSpec()
     return KeySpec(
         display_name=spec.display_name or name,
@@ -101,4 +138,15 @@ def read_spec(manifest: dict[str, Any]) -> KeySpec | InvalidSpec:
         revocation_reason=spec.revocation_reason or "",
         secret_name=secret.name or name,
         secret_key=secret.key or DEFAULT_ENTRY,
+        rotation=rotation,
+        rotate_request=request,
+        on_loss=secret.on_loss,
     )
+
+
+def _read_request(annotations: dict[str, str]) -> RotateRequest | None:
+    value = annotations.get(ROTATE_ANNOTATION)
+    if not value:
+        return None
+    grace = annotations.get(ROTATE_GRACE_ANNOTATION)
+    return RotateRequest(value=value[:128], grace_period=parse_duration(grace) if grace is not None else None)

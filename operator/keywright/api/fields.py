@@ -19,7 +19,7 @@ from pydantic import (
 )
 from pydantic.alias_generators import to_camel
 
-from keywright.domain.times import DURATION_PATTERN, format_instant, parse_duration
+from keywright.domain.times import DURATION_PATTERN, format_duration, format_instant, parse_duration
 
 __all__ = ["Duration", "Instant", "ResourceModel", "SecretName", "cel"]
 
@@ -62,6 +62,7 @@ Instant = Annotated[
 Duration = Annotated[
     timedelta,
     BeforeValidator(_read_duration, json_schema_input_type=str),
+    PlainSerializer(format_duration, return_type=str),
     Field(json_schema_extra={"pattern": DURATION_PATTERN, "minLength": 2, "maxLength": 21}),
 ]
 """Days, hours, minutes, seconds in this order, as in ``90d`` or ``1h30m``."""

@@ -63,6 +63,13 @@ class LifetimeSpec(ResourceModel):
     max: Duration | None = Field(None, description="The longest life that a key may ask for.")
 
 
+class RotationDefaults(ResourceModel):
+    """For keys that ask for rotation without saying how."""
+
+    interval: Duration | None = Field(None, description="How old a key gets. Default: 90d.")
+    grace_period: Duration | None = Field(None, description="How long a replaced key works on. Default: 24h.")
+
+
 class ApiKeyClassSpec(ResourceModel):
     """The policy that the class's keys follow."""
 
@@ -72,6 +79,7 @@ class ApiKeyClassSpec(ResourceModel):
     hashing: HashingSpec | None = Field(None, description="How plain keys are stored. Default: argon2id.")
     credentials: CredentialsSpec | None = Field(None, description="Where a request may carry a key.")
     lifetime: LifetimeSpec | None = Field(None, description="How long keys live.")
+    rotation: RotationDefaults | None = Field(None, description="For keys that ask for rotation without saying how.")
     requires: Annotated[list[Requirement], Field(max_length=4)] | None = Field(
         None,
         description="What a key of this class must state.",
@@ -103,6 +111,7 @@ def read_class(manifest: dict[str, Any]) -> KeyClass | None:
     except ValidationError:
         return None
     hashing = spec.hashing or HashingSpec(algorithm=Algorithm.ARGON2ID, argon2id=None)
+    rotation = spec.rotation or RotationDefaults(interval=None, grace_period=None)
     cost = hashing.argon2id or Argon2idSpec.model_validate({})
     return KeyClass(
         name=metadata["name"],
@@ -115,6 +124,8 @@ def read_class(manifest: dict[str, Any]) -> KeyClass | None:
         ),
         default_lifetime=spec.lifetime.default if spec.lifetime else None,
         max_lifetime=spec.lifetime.max if spec.lifetime else None,
+        rotation_interval=rotation.interval or BUILT_IN.rotation_interval,
+        grace_period=rotation.grace_period if rotation.grace_period is not None else BUILT_IN.grace_period,
         warn_before=spec.warn_before if spec.warn_before is not None else BUILT_IN.warn_before,
         requires=frozenset(spec.requires or ()),
         is_default=(metadata.get("annotations") or {}).get(DEFAULT_ANNOTATION) == "true",

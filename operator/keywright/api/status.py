@@ -4,7 +4,7 @@ from typing import Annotated, Any
 
 from pydantic import Field, ValidationError
 
-from keywright.api.fields import Instant, ResourceModel
+from keywright.api.fields import Duration, Instant, ResourceModel
 from keywright.domain.apikey import KeyRecord, Phase, RecordState, Status
 from keywright.domain.conditions import Condition
 
@@ -41,6 +41,9 @@ class KeyRecordModel(ResourceModel):
     )
     issued_at: Instant = Field(description="When the key was minted.")
     expires_at: Instant | None = Field(None, description="Effective end of this key, as accepted by its class.")
+    grace_period: Duration | None = Field(
+        None, description="Of a Pending key: how long the keys before it work on once it is delivered."
+    )
 
 
 class ApiKeyStatus(ResourceModel):
@@ -64,6 +67,13 @@ class ApiKeyStatus(ResourceModel):
     )
     issued_at: Instant | None = Field(None, description="When the current key was minted.")
     expires_at: Instant | None = Field(None, description="Effective end of the current key.")
+    rotate_at: Instant | None = Field(None, description="When the current key will be replaced.")
+    handled_trigger: Annotated[str, Field(max_length=128)] | None = Field(
+        None, description="The value of spec.rotation.trigger that was acted upon last."
+    )
+    handled_rotate_annotation: Annotated[str, Field(max_length=128)] | None = Field(
+        None, description="The value of the annotation keywright.dev/rotate that was acted upon last."
+    )
     revoked_at: Instant | None = Field(None, description="When the key was revoked. Never removed.")
     suspended_at: Instant | None = Field(None, description="Since when the key is suspended.")
     secret_name: Annotated[str, Field(max_length=253)] | None = Field(
@@ -104,11 +114,15 @@ def read_status(manifest: dict[str, Any]) -> Status | None:
                 fingerprint=each.fingerprint,
                 issued_at=each.issued_at,
                 expires_at=each.expires_at,
+                grace_period=each.grace_period,
             )
             for each in status.keys or ()
         ),
         issued_at=status.issued_at,
         expires_at=status.expires_at,
+        rotate_at=status.rotate_at,
+        handled_trigger=status.handled_trigger,
+        handled_rotate_annotation=status.handled_rotate_annotation,
         revoked_at=status.revoked_at,
         suspended_at=status.suspended_at,
         secret_name=status.secret_name,
@@ -138,6 +152,9 @@ def write_status(status: Status) -> dict[str, Any]:
         keys=[KeyRecordModel.model_validate(each, from_attributes=True) for each in status.keys] or None,
         issued_at=status.issued_at,
         expires_at=status.expires_at,
+        rotate_at=status.rotate_at,
+        handled_trigger=status.handled_trigger,
+        handled_rotate_annotation=status.handled_rotate_annotation,
         revoked_at=status.revoked_at,
         suspended_at=status.suspended_at,
         secret_name=status.secret_name,

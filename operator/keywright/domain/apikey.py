@@ -11,8 +11,11 @@ __all__ = [
     "InvalidSpec",
     "KeyRecord",
     "KeySpec",
+    "OnLoss",
     "Phase",
     "RecordState",
+    "RotateRequest",
+    "Rotation",
     "Status",
     "earliest",
 ]
@@ -32,11 +35,36 @@ class Phase(StrEnum):
     FAILED = "Failed"
 
 
+class OnLoss(StrEnum):
+    """What to do about a Secret that somebody deleted."""
+
+    REPORT = "Report"
+    ROTATE = "Rotate"
+
+
 class RecordState(StrEnum):
     """Where a minted key stands between its hash being recorded and its plain key being delivered."""
 
     PENDING = "Pending"
     CURRENT = "Current"
+    RETIRING = "Retiring"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Rotation:
+    """That and how a key is to be replaced by itself. What is left open, the class says."""
+
+    interval: timedelta | None = None
+    grace_period: timedelta | None = None
+    trigger: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RotateRequest:
+    """The imperative twin of ``spec.rotation.trigger``: an annotation, with a grace period of its own."""
+
+    value: str
+    grace_period: timedelta | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -53,6 +81,9 @@ class KeySpec:
     secret_name: str
     secret_key: str = DEFAULT_ENTRY
     states_display_name: bool = False
+    rotation: Rotation | None = None
+    rotate_request: RotateRequest | None = None
+    on_loss: OnLoss = OnLoss.REPORT
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,6 +103,8 @@ class KeyRecord:
     fingerprint: str | None = None
     issued_at: datetime
     expires_at: datetime | None = None
+    grace_period: timedelta | None = None
+    """Of a Pending record: how long the records before it work on once it is Current."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -86,6 +119,9 @@ class Status:
     keys: tuple[KeyRecord, ...] = ()
     issued_at: datetime | None = None
     expires_at: datetime | None = None
+    rotate_at: datetime | None = None
+    handled_trigger: str | None = None
+    handled_rotate_annotation: str | None = None
     revoked_at: datetime | None = None
     suspended_at: datetime | None = None
     secret_name: str | None = None

@@ -30,6 +30,8 @@ class KeyClass:
     hashing: Hashing = field(default_factory=Hashing)
     default_lifetime: timedelta | None = None
     max_lifetime: timedelta | None = None
+    rotation_interval: timedelta = timedelta(days=90)
+    grace_period: timedelta = timedelta(hours=24)
     warn_before: timedelta = timedelta(days=14)
     requires: frozenset[Requirement] = frozenset()
     is_default: bool = False

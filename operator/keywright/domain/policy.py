@@ -5,14 +5,14 @@ that was accepted before; it may only cap it (``cap``), because what restricts a
 """
 
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 
 from keywright.domain.apikey import KeySpec, earliest
 from keywright.domain.keyclass import KeyClass, Requirement
 from keywright.domain.reasons import Reason
 from keywright.domain.times import format_instant
 
-__all__ = ["Accepted", "Refused", "judge"]
+__all__ = ["Accepted", "Refused", "grace_period", "judge"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,10 +31,13 @@ class Refused:
     cap: datetime | None = None
 
 
-def judge(spec: KeySpec, key_class: KeyClass | None, issued_at: datetime) -> Accepted | Refused:
+def judge(
+    spec: KeySpec, key_class: KeyClass | None, issued_at: datetime, *, first_issued_at: datetime | None = None
+) -> Accepted | Refused:
     """Hold a spec against its class, for a key issued (or about to be issued) at ``issued_at``.
 
-    Without ``expiresAt`` and ``ttl`` the class's default lifetime applies, and without that its maximum.
+    Without ``expiresAt`` and ``ttl`` the class's default lifetime applies, and without that its maximum. A ttl and
+    a default run anew for each rotated key; the maximum for ``expiresAt`` counts from the first issue.
     """
     asked = earliest(spec.expires_at, issued_at + spec.ttl if spec.ttl is not None else None)
     if key_class is None:
@@ -50,7 +53,14 @@ def judge(spec: KeySpec, key_class: KeyClass | None, issued_at: datetime) -> Acc
             message=f"class {key_class.name} requires spec.{missing}: set it",
             cap=asked,
         )
-    limit = issued_at + key_class.max_lifetime if key_class.max_lifetime is not None else None
+    if spec.rotation is not None and spec.ttl is not None and spec.ttl <= grace_period(spec, key_class):
+        return Refused(
+            reason=Reason.INVALID_SPEC,
+            message="spec.rotation.gracePeriod is not shorter than spec.ttl: shorten it, or set a longer ttl",
+            cap=asked,
+        )
+    counted_from = (first_issued_at or issued_at) if spec.ttl is None and asked is not None else issued_at
+    limit = counted_from + key_class.max_lifetime if key_class.max_lifetime is not None else None
     if asked is None:
         default = key_class.default_lifetime
         return Accepted(earliest(issued_at + default if default is not None else None, limit))
@@ -65,6 +75,12 @@ def judge(spec: KeySpec, key_class: KeyClass | None, issued_at: datetime) -> Acc
             cap=limit,
         )
     return Accepted(asked)
+
+
+def grace_period(spec: KeySpec, key_class: KeyClass) -> timedelta:
+    """How long a replaced key works on, unless a request says otherwise."""
+    stated = spec.rotation.grace_period if spec.rotation is not None else None
+    return stated if stated is not None else key_class.grace_period
 
 
 def _unstated(spec: KeySpec, key_class: KeyClass) -> Requirement | None:

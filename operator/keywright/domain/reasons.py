@@ -10,6 +10,8 @@ class Reason(StrEnum):
 
     PENDING = "Pending"
     KEY_ISSUED = "KeyIssued"
+    KEY_ROTATED = "KeyRotated"
+    GRACE_PERIOD_ENDED = "GracePeriodEnded"
     EXPIRES_SOON = "ExpiresSoon"
     KEY_EXPIRED = "KeyExpired"
     KEY_REVOKED = "KeyRevoked"

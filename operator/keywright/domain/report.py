@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from datetime import datetime
 
-from keywright.domain.apikey import KeyRecord, KeySpec, Phase, Status
+from keywright.domain.apikey import KeyRecord, KeySpec, Phase, RecordState, Status
 from keywright.domain.conditions import Condition, ConditionStatus, ConditionType, Finding, find, settle
 from keywright.domain.reasons import Reason
 from keywright.domain.times import format_instant
@@ -88,6 +88,7 @@ def stalled(status: Status, problem: Problem) -> Findings:
 
 
 def live(
+    status: Status,
     current: KeyRecord,
     *,
     is_suspended: bool,
@@ -101,7 +102,13 @@ def live(
     ``Stalled`` is true when: there is any problem, of the key or of its delivery.
     """
     refusing = {Reason.CLASS_NOT_FOUND, Reason.STATUS_TAMPERED}
-    issued = (Reason.KEY_ISSUED, f"key {current.id} is in place")
+    retiring = [each for each in status.keys if each.state is RecordState.RETIRING]
+    until = "".join(
+        f"; replaced key {each.id} works until {format_instant(each.expires_at)}"
+        for each in retiring
+        if each.expires_at is not None
+    )
+    issued = (Reason.KEY_ISSUED, f"key {current.id} is in place{until}")
     main = (Reason.KEY_SUSPENDED, "spec.suspended is set") if is_suspended else issued
     is_refused = problem is not None and problem.reason in refusing
     worst = problem or delivery
@@ -153,6 +160,7 @@ def notes(before: Status, after: Status) -> Iterator[Note]:
 
     if (new := turned(ConditionType.SECRET_DELIVERED)) and new.reason == Reason.KEY_ISSUED:
         yield Note(Reason.KEY_ISSUED, new.message)
+    yield from _rotation_notes(before, after)
     if new := turned(ConditionType.ACTIVE):
         old = find(before.conditions, ConditionType.ACTIVE)
         if new.reason in (Reason.KEY_REVOKED, Reason.KEY_EXPIRED, Reason.KEY_SUSPENDED):
@@ -163,6 +171,16 @@ def notes(before: Status, after: Status) -> Iterator[Note]:
         yield Note(Reason.EXPIRES_SOON, new.message, is_warning=True)
     if (new := turned(ConditionType.STALLED)) and new.status == ConditionStatus.TRUE:
         yield Note(Reason(new.reason), new.message, is_warning=True)
+
+
+def _rotation_notes(before: Status, after: Status) -> Iterator[Note]:
+    if before.current_key_id not in (None, after.current_key_id):
+        ready = find(after.conditions, ConditionType.READY)
+        yield Note(Reason.KEY_ROTATED, ready.message if ready is not None else "")
+    kept = {each.id for each in after.keys}
+    for record in before.keys:
+        if record.id not in kept and record.state is RecordState.RETIRING:
+            yield Note(Reason.GRACE_PERIOD_ENDED, f"replaced key {record.id} is no longer accepted")
 
 
 def _ended(reason: Reason, message: str) -> Findings:

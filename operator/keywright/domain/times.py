@@ -3,7 +3,7 @@
 import re
 from datetime import UTC, datetime, timedelta
 
-__all__ = ["DURATION_PATTERN", "format_instant", "parse_duration", "parse_instant"]
+__all__ = ["DURATION_PATTERN", "format_duration", "format_instant", "parse_duration", "parse_instant"]
 
 # At least one part, in falling order. The look-ahead is Python's; the CRD says the same with minLength.
 DURATION_PATTERN = r"^([0-9]{1,4}d)?([0-9]{1,4}h)?([0-9]{1,4}m)?([0-9]{1,5}s)?$"
@@ -22,6 +22,13 @@ def parse_duration(text: str) -> timedelta:
         raise ValueError("a duration is days, hours, minutes and seconds in this order, as in 90d or 1h30m")
     days, hours, minutes, seconds = (int(part or 0) for part in match.groups())
     return timedelta(days=days, hours=hours, minutes=minutes, seconds=seconds)
+
+
+def format_duration(duration: timedelta) -> str:
+    """Write a duration as :func:`parse_duration` reads it; none at all is ``0s``."""
+    hours, rest = divmod(duration.seconds, 3600)
+    parts = ((duration.days, "d"), (hours, "h"), (rest // 60, "m"), (rest % 60, "s"))
+    return "".join(f"{number}{unit}" for number, unit in parts if number) or "0s"
 
 
 def parse_instant(text: str) -> datetime:

@@ -39,12 +39,14 @@ def secret(
     *,
     entry: str,
     key: PlainKey | None,
+    kept: Manifest | None = None,
     resource_version: str | None = None,
     fence: str | None = None,
 ) -> Manifest:
-    """The whole Secret, nothing carried over from a version that was found.
+    """The whole Secret, nothing carried over from a version that was found but what ``kept`` says.
 
-    Without ``key`` it is empty; ``fence`` is any new text, so that a touch changes the resourceVersion.
+    Without ``key`` its data are ``kept``, or empty; ``fence`` is any new text, so that a touch changes the
+    resourceVersion.
     """
     metadata: Manifest = {
         "name": name,
@@ -65,7 +67,7 @@ def secret(
         metadata["resourceVersion"] = resource_version
     if fence is not None:
         metadata["annotations"] = {FENCE_ANNOTATION: fence}
-    data = {entry: base64.b64encode(key.text.encode()).decode()} if key is not None else {}
+    data = {entry: base64.b64encode(key.text.encode()).decode()} if key is not None else kept or {}
     return {"apiVersion": "v1", "kind": "Secret", "type": SECRET_TYPE, "metadata": metadata, "data": data}
 
 

@@ -13,11 +13,11 @@ from random import Random
 
 from keywright.api.apikey import read_spec
 from keywright.api.status import read_status, write_status
-from keywright.domain import hashing, lifecycle, plainkey, report
+from keywright.domain import hashing, lifecycle, minting, plainkey, report
 from keywright.domain.apikey import InvalidSpec, KeyRecord, KeySpec, RecordState, Status
 from keywright.domain.delivery import Absent, Ours, SecretFacts, SecretView, classify
-from keywright.domain.lifecycle import Deliver, Fence, Observed, Plan, Propose, Withdraw
 from keywright.domain.plainkey import PlainKey
+from keywright.domain.plan import WRITER_PATIENCE, Action, Deliver, Fence, Observed, Plan, Propose, Withdraw
 from keywright.kube.client import Manifest
 from keywright.kube.errors import ApiError, ApiUnavailableError, ConflictError, NotFoundError
 from keywright.kube.resources import APIKEYS, EVENTS, SECRETS
@@ -28,7 +28,7 @@ from keywright.reconcile.roster import Roster
 __all__ = ["Reconciler"]
 
 # A writer gives up well before others may take its Pending record for abandoned.
-DELIVERY_DEADLINE = lifecycle.WRITER_PATIENCE - timedelta(seconds=5)
+DELIVERY_DEADLINE = WRITER_PATIENCE - timedelta(seconds=5)
 RETRY_DELIVERY = 0.5  # seconds
 MAX_STEPS = 12
 
@@ -43,6 +43,7 @@ class _Pass:
     spec: KeySpec | InvalidSpec
     status: Status
     secret: SecretView
+    found: Manifest | None
     held: PlainKey | None = None
     has_fenced: bool = False
 
@@ -107,8 +108,8 @@ class Reconciler:
             # mint a second key for an ApiKey that has one.
             logger.error("%s: status cannot be read and is left alone: StatusTampered", ref)
             return None
-        secret = await self._read_secret(ref, manifest, spec, status)
-        at_hand = _Pass(manifest, spec, status, secret)
+        secret, found = await self._read_secret(ref, manifest, spec, status)
+        at_hand = _Pass(manifest, spec, status, secret, found)
         for _ in range(MAX_STEPS):
             observed = self._observe(at_hand.manifest, spec, at_hand.status, at_hand.secret)
             observed = replace(
@@ -135,7 +136,7 @@ class Reconciler:
             duplicate_of=self._roster.elder_twin(metadata["uid"]),
         )
 
-    async def _act(self, ref: Ref, at_hand: _Pass, action: lifecycle.Action, observed: Observed) -> None:
+    async def _act(self, ref: Ref, at_hand: _Pass, action: Action, observed: Observed) -> None:
         spec = at_hand.spec
         match action:
             case Propose(key_class):
@@ -148,7 +149,7 @@ class Reconciler:
                     fingerprint=hashing.fingerprint(key.text),
                     issued_at=self._clock(),
                 )
-                await self._write_status(ref, at_hand, lifecycle.propose(spec, observed, record))
+                await self._write_status(ref, at_hand, minting.propose(spec, observed, record))
                 at_hand.held = key
             case Deliver(into):
                 await self._deliver(ref, at_hand, into)
@@ -188,6 +189,8 @@ class Reconciler:
             manifests.owner_of(at_hand.manifest),
             entry=spec.secret_key,
             key=key,
+            # A touch must not take the current key away from those who read it.
+            kept=at_hand.found.get("data") if fence and into is not None and at_hand.found is not None else None,
             resource_version=into.resource_version if into is not None else None,
             fence=f"{self._rng.getrandbits(64):016x}" if fence else None,
         )
@@ -225,11 +228,12 @@ class Reconciler:
 
     async def _read_secret(
         self, ref: Ref, manifest: Manifest, spec: KeySpec | InvalidSpec, status: Status
-    ) -> SecretView:
+    ) -> tuple[SecretView, Manifest | None]:
         name = status.secret_name or (spec.secret_name if isinstance(spec, KeySpec) else None)
         if name is None:
-            return Absent()
+            return Absent(), None
         facts: SecretFacts | None = None
+        found: Manifest | None = None
         try:
             found = await self._api.get(SECRETS, ref.namespace, name)
         except NotFoundError:
@@ -237,7 +241,7 @@ class Reconciler:
         else:
             entry = spec.secret_key if isinstance(spec, KeySpec) else ""
             facts = manifests.secret_facts(found, holds=await self._proven(found, entry, status))
-        return classify(facts, owner=manifests.owner_of(manifest), status=status)
+        return classify(facts, owner=manifests.owner_of(manifest), status=status), found
 
     async def _proven(self, secret: Manifest, entry: str, status: Status) -> str | None:
         """The id of the Pending record whose hash the Secret's key proves. Costs an argon2 run after a crash only."""

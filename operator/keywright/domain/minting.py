@@ -1,0 +1,135 @@
+"""Issuing and rotating: the three steps of the write order, begun, resumed, or taken over.
+
+* (a) :func:`propose` records the hash as Pending; (b) the Secret is written; (c) the record becomes Current.
+* A Pending whose key lies in our Secret is promoted, whoever wrote it.
+* A Pending younger than :data:`keywright.domain.plan.WRITER_PATIENCE` belongs to its writer and is left alone.
+* An older one was abandoned: the Secret is fenced first, so that a slow writer's delivery conflicts, and the record is
+  replaced in one write. See docs/decisions/0001.
+"""
+
+from dataclasses import replace
+from datetime import datetime, timedelta
+
+from keywright.domain import policy, report, rotation
+from keywright.domain.apikey import KeyRecord, KeySpec, RecordState, Status, earliest
+from keywright.domain.delivery import Absent, Awaited, Foreign, Ours
+from keywright.domain.plainkey import mask
+from keywright.domain.plan import WRITER_PATIENCE, Deliver, Fence, Observed, Plan, Propose
+from keywright.domain.report import Problem
+from keywright.domain.standing import LOOK_AGAIN, finish, keep, write
+
+__all__ = ["mint", "propose", "resume"]
+
+AWAIT_COLLECTION = timedelta(seconds=2)
+
+
+def propose(spec: KeySpec, observed: Observed, minted: KeyRecord) -> Status:
+    """The status that records ``minted`` as Pending (step a), for the class that :class:`Propose` named.
+
+    A rotation leaves the other records and what is said about them as they are, but for one without any
+    grace: that is an emergency, and ends them here.
+    """
+    now = minted.issued_at
+    status, key_class = observed.status, observed.key_class
+    assert key_class is not None
+    verdict = policy.judge(spec, key_class, now, first_issued_at=status.issued_at)
+    older = tuple(each for each in status.keys if each.state is not RecordState.PENDING)
+    current = status.record(RecordState.CURRENT)
+    abandoned = status.record(RecordState.PENDING)
+    grace = abandoned.grace_period if abandoned is not None else None
+    if current is not None:
+        requested = rotation.requested_grace(spec, key_class, status, current, observed.secret, now)
+        # A newer request wins over the one that was under way.
+        grace = requested if requested is not None else grace
+        if grace == timedelta(0):
+            older = tuple(replace(each, expires_at=earliest(each.expires_at, now)) for each in older)
+    record = replace(
+        minted,
+        state=RecordState.PENDING,
+        expires_at=verdict.ends_at if isinstance(verdict, policy.Accepted) else verdict.cap,
+        grace_period=grace,
+    )
+    proposed = rotation.handled(
+        spec,
+        replace(
+            status,
+            keys=(*older, record),
+            class_name=key_class.name,
+            # A Secret that is gone is replaced by one that has no UID yet.
+            secret_uid=status.secret_uid if isinstance(observed.secret, Ours) else None,
+        ),
+    )
+    if current is not None:
+        return proposed
+    return report.conclude(proposed, report.in_progress("the key is being delivered"), observed.generation, now)
+
+
+def mint(spec: KeySpec, observed: Observed, status: Status, now: datetime) -> Plan:
+    """Begin an issue or a rotation, or say why it cannot begin."""
+    current, pending = status.record(RecordState.CURRENT), status.record(RecordState.PENDING)
+    delivered = tuple(each for each in status.keys if each.state is not RecordState.PENDING)
+    verdict = policy.judge(spec, observed.key_class, now, first_issued_at=status.issued_at)
+    if current is not None and not _may_deliver(observed, verdict, now):
+        return keep(spec, observed, replace(status, keys=delivered), current, now)
+    if isinstance(verdict, policy.Refused):
+        findings = report.stalled(status, Problem(verdict.reason, verdict.message))
+        return write(observed, status, findings, now)
+    if verdict.ends_at is not None and verdict.ends_at <= now:
+        # Born past its end, or abandoned until then: a Pending that nobody received goes too.
+        ended = replace(status, keys=(), class_name=observed.key_class.name if observed.key_class else None)
+        return finish(observed, ended, report.expired(ended, verdict.ends_at), now)
+    match observed.secret:
+        case Foreign():
+            undelivered = replace(status, keys=())
+            findings = report.stalled(undelivered, report.secret_conflict(spec.secret_name))
+            return write(observed, undelivered, findings, now, wake_at=now + LOOK_AGAIN)
+        case Awaited():
+            waiting = report.in_progress(
+                f"waiting for garbage collection of the Secret {spec.secret_name} of a deleted ApiKey of this name"
+            )
+            return write(observed, status, waiting, now, wake_at=now + AWAIT_COLLECTION)
+        case Absent() | Ours() as secret:
+            if pending is not None and not observed.has_fenced:
+                return Plan(action=Fence(secret if isinstance(secret, Ours) else None))
+            assert observed.key_class is not None
+            return Plan(action=Propose(observed.key_class))
+
+
+def resume(spec: KeySpec, observed: Observed, status: Status, pending: KeyRecord, now: datetime) -> Plan:
+    """Go on with an issue that has begun, by this pass or another, or take it over once it counts as abandoned."""
+    secret = observed.secret
+    if isinstance(secret, Ours) and secret.holds == pending.id:
+        return _promote(spec, observed, status, pending, secret, now)
+    if observed.held == pending.id and isinstance(secret, Absent | Ours):
+        return Plan(action=Deliver(secret if isinstance(secret, Ours) else None))
+    if observed.held is None and now < (patience := pending.issued_at + WRITER_PATIENCE):
+        return Plan(wake_at=patience)
+    return mint(spec, observed, status, now)
+
+
+def _may_deliver(observed: Observed, verdict: policy.Accepted | policy.Refused, now: datetime) -> bool:
+    """Whether a rotation can go on; if not, the current key is kept and the trouble is reported with it."""
+    return (
+        isinstance(verdict, policy.Accepted)
+        and (verdict.ends_at is None or verdict.ends_at > now)
+        and isinstance(observed.secret, Absent | Ours)
+    )
+
+
+def _promote(
+    spec: KeySpec, observed: Observed, status: Status, pending: KeyRecord, secret: Ours, now: datetime
+) -> Plan:
+    prefix = observed.key_class.prefix if observed.key_class is not None else ""
+    current = replace(pending, state=RecordState.CURRENT, grace_period=None)
+    older = tuple(each for each in status.keys if each.id != pending.id)
+    retiring = rotation.retire(older, now + (pending.grace_period or timedelta(0)))
+    promoted = replace(
+        status,
+        keys=(*retiring, current),
+        current_key_id=current.id,
+        masked_key=mask(prefix, current.id),
+        issued_at=status.issued_at or current.issued_at,
+        secret_name=spec.secret_name,
+        secret_uid=secret.uid,
+    )
+    return keep(spec, replace(observed, secret=secret), rotation.without_ended(promoted, now), current, now)

@@ -1,0 +1,115 @@
+"""How a key stands when nothing is to be minted: what is said of it, what is wrong, when to look again."""
+
+from dataclasses import replace
+from datetime import datetime, timedelta
+
+from keywright.domain import hashing, policy, report, rotation
+from keywright.domain.apikey import KeyRecord, KeySpec, Status, earliest
+from keywright.domain.delivery import Absent, Awaited, Foreign, Ours
+from keywright.domain.plan import Observed, Plan, Withdraw
+from keywright.domain.reasons import Reason
+from keywright.domain.report import Problem
+from keywright.domain.times import format_instant
+
+__all__ = ["LOOK_AGAIN", "find_problem", "finish", "first_end", "keep", "write"]
+
+# A foreign Secret carries no label of ours, so no watch tells when it goes.
+LOOK_AGAIN = timedelta(seconds=60)
+
+
+def keep(spec: KeySpec, observed: Observed, status: Status, current: KeyRecord, now: datetime) -> Plan:
+    """Nothing is to be minted: say how the current key stands, and when to look again."""
+    if current.expires_at is not None and current.expires_at <= now:
+        return finish(observed, status, report.expired(status, current.expires_at), now)
+    rotate_at = rotation.rotate_at(spec, observed.key_class, current) if observed.key_class is not None else None
+    warn_at = _warn_at(observed, current, rotate_at)
+    status = replace(
+        status,
+        suspended_at=(status.suspended_at or now) if spec.suspended else None,
+        expires_at=current.expires_at,
+        rotate_at=rotate_at,
+    )
+    is_expiring = warn_at is not None and warn_at <= now
+    problem = find_problem(spec, observed, current) or _overflow(spec, observed, status, current, now)
+    delivery = _delivery_problem(spec, observed)
+    findings = report.live(
+        status, current, is_suspended=spec.suspended, is_expiring=is_expiring, problem=problem, delivery=delivery
+    )
+    ahead = [at for at in (warn_at, rotate_at, first_end(status)) if at is not None and at > now]
+    look_again = now + LOOK_AGAIN if isinstance(observed.secret, Foreign) else None
+    return write(observed, status, findings, now, wake_at=earliest(*ahead, look_again))
+
+
+def finish(observed: Observed, status: Status, findings: report.Findings, now: datetime) -> Plan:
+    """Record the end first, then take the Secret away: a crash in between leaves a refused key in it."""
+    plan = write(observed, replace(status, suspended_at=None), findings, now)
+    if isinstance(observed.secret, Ours):
+        return replace(plan, action=Withdraw(observed.secret.uid))
+    return plan
+
+
+def write(
+    observed: Observed,
+    status: Status,
+    findings: report.Findings,
+    now: datetime,
+    *,
+    wake_at: datetime | None = None,
+) -> Plan:
+    concluded = report.conclude(status, findings, observed.generation, now)
+    return Plan(status=None if concluded == observed.status else concluded, wake_at=wake_at)
+
+
+def first_end(status: Status) -> datetime | None:
+    return earliest(*(each.expires_at for each in status.keys))
+
+
+def find_problem(spec: KeySpec, observed: Observed, current: KeyRecord) -> Problem | None:
+    """What is wrong with a live key apart from its delivery, worst first."""
+    if not hashing.is_trustworthy(current.hash):
+        return Problem(
+            Reason.STATUS_TAMPERED,
+            f"the hash of key {current.id} in status was not written by the operator: verifiers refuse the key; "
+            "find out who may write apikeys/status, then replace this ApiKey by a new one",
+        )
+    if observed.duplicate_of is not None:
+        return Problem(
+            Reason.STATUS_TAMPERED,
+            f"the older ApiKey {observed.duplicate_of} has the same key id {current.id}: verifiers accept only "
+            "that one; delete this ApiKey and make a new one",
+        )
+    verdict = policy.judge(spec, observed.key_class, current.issued_at, first_issued_at=observed.status.issued_at)
+    return Problem(verdict.reason, verdict.message) if isinstance(verdict, policy.Refused) else None
+
+
+def _warn_at(observed: Observed, current: KeyRecord, rotate_at: datetime | None) -> datetime | None:
+    """When the end of the current key becomes news: not if it will have been replaced by then."""
+    if current.expires_at is None or observed.key_class is None:
+        return None
+    if rotate_at is not None and rotate_at < current.expires_at:
+        return None
+    return max(current.expires_at - observed.key_class.warn_before, current.issued_at)
+
+
+def _overflow(spec: KeySpec, observed: Observed, status: Status, current: KeyRecord, now: datetime) -> Problem | None:
+    if len(status.keys) < rotation.MAX_RECORDS or observed.key_class is None:
+        return None
+    if rotation.requested_grace(spec, observed.key_class, status, current, observed.secret, now) is None:
+        return None
+    next_end = first_end(status)
+    assert next_end is not None
+    return Problem(
+        Reason.INVALID_SPEC,
+        f"{rotation.MAX_RECORDS} keys of this ApiKey are still accepted, so it cannot be rotated before "
+        f"{format_instant(next_end)}: rotate less often, or with a shorter gracePeriod",
+    )
+
+
+def _delivery_problem(spec: KeySpec, observed: Observed) -> Problem | None:
+    match observed.secret:
+        case Ours():
+            return None
+        case Foreign():
+            return report.secret_conflict(spec.secret_name)
+        case Absent() | Awaited():
+            return report.secret_missing(spec.secret_name)
