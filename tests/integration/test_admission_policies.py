@@ -109,6 +109,55 @@ def test_whoever_is_on_call_can_always_act(admin: Kube, editor: Kube, namespace:
     editor.delete(namespace, "theirs")
 
 
+RULES = [
+    {"apiGroups": ["keywright.dev"], "resources": ["apikeys"], "verbs": ["get", "list", "update", "patch", "delete"]}
+]
+WIDENING: dict[str, dict[str, Any]] = {
+    "a rotation": {"spec": {"rotation": {"trigger": "now"}}},
+    "rotation by itself": {"spec": {"rotation": {}}},
+    "an annotation": {"metadata": {"annotations": {"keywright.dev/rotate": "now"}}},
+    "a grace for a rotation to come": {"metadata": {"annotations": {"keywright.dev/rotate-grace": "0s"}}},
+    "rotation on loss": {"spec": {"secret": {"onLoss": "Rotate"}}},
+    "a resumption": {"spec": {"suspended": False}},
+    "a later end": {"spec": {"expiresAt": "2028-01-01T00:00:00Z"}},
+    "no end": {"spec": {"expiresAt": None}},
+    "a ttl instead": {"spec": {"expiresAt": None, "ttl": "1d"}},
+}
+FREE: dict[str, dict[str, Any]] = {
+    "the same end": {"spec": {"expiresAt": "2027-01-01T00:00:00Z"}},
+    "an earlier end": {"spec": {"expiresAt": "2026-12-31T00:00:00Z"}},
+    "a label": {"metadata": {"labels": {"a": "b"}}},
+    "a description": {"spec": {"description": "for whoever is on call"}},
+    "a suspension": {"spec": {"suspended": True}},
+    "a revocation": {"spec": {"revoked": True, "revocationReason": "leak"}},
+}
+
+
+def test_what_widens_is_judged_like_creation(plane: ControlPlane, admin: Kube, namespace: str, restricted: str) -> None:
+    """Who may change ApiKeys but not create Secrets can suspend, revoke and end earlier, and cannot rotate, resume
+    or extend; with Secrets, still not without the class; with both, everything."""
+    user = f"on-call-of-{namespace}"
+    admin.request("POST", f"{RBAC}/namespaces/{namespace}/roles", {"metadata": {"name": "on-call"}, "rules": RULES})
+    bind(admin, namespace, user, "on-call", "Role")
+    on_call = Kube(plane.kubeconfig_for(user))
+    admin.apikey(namespace, "key", className=restricted, suspended=True, expiresAt="2027-01-01T00:00:00Z")
+    refusal(lambda: on_call.patch(namespace, "key", WIDENING["a rotation"]))
+    for case, patch in WIDENING.items():
+        message = refusal(lambda p=patch: on_call.patch(namespace, "key", p))  # type: ignore[misc]
+        assert "create Secrets" in message, case
+    secrets = {"apiGroups": [""], "resources": ["secrets"], "verbs": ["create"]}
+    admin.request("POST", f"{RBAC}/namespaces/{namespace}/roles", {"metadata": {"name": "secrets"}, "rules": [secrets]})
+    bind(admin, namespace, user, "secrets", "Role")
+    for case, patch in WIDENING.items():
+        eventually(lambda p=patch: "verb use" in refusal(lambda: on_call.patch(namespace, "key", p)), what=case)  # type: ignore[misc]
+    for patch in FREE.values():
+        on_call.patch(namespace, "key", patch)
+    admin.apikey(namespace, "other", suspended=True, expiresAt="2027-01-01T00:00:00Z")
+    for patch in WIDENING.values():
+        on_call.patch(namespace, "other", patch)
+    on_call.close()
+
+
 def test_status_takes_a_verb_of_its_own(admin: Kube, editor: Kube, namespace: str) -> None:
     """A role that grants apikeys/status by accident still issues nothing: the verb `issue` is missing."""
     user = f"editor-of-{namespace}"

@@ -22,7 +22,9 @@ def crash(plane: ControlPlane, namespace: str, failpoint: str, folder: Path, *, 
     """Run the operator over one namespace until its failpoint kills it."""
     command = [sys.executable, "-m", "tests.support.failpoint_operator", namespace, failpoint]
     log = folder / f"{namespace}-{failpoint}.log"
-    with start(command, kubeconfig=plane.kubeconfig, log=log, environment={"PYTHONPATH": f"{ROOT / 'operator'}:{ROOT}"}) as process:
+    with start(
+        command, kubeconfig=plane.kubeconfig, log=log, environment={"PYTHONPATH": f"{ROOT / 'operator'}:{ROOT}"}
+    ) as process:
         try:
             status = process.popen.wait(within)
         except subprocess.TimeoutExpired:

@@ -53,7 +53,9 @@ def states(manifest: Manifest) -> list[str]:
     return sorted(each["state"] for each in manifest["status"]["keys"])
 
 
-def test_a_trigger_rotates_with_an_overlap(issue: Callable[..., str], admin: Kube, namespace: str, verifying: str) -> None:
+def test_a_trigger_rotates_with_an_overlap(
+    issue: Callable[..., str], admin: Kube, namespace: str, verifying: str
+) -> None:
     """Both keys pass during the grace period; then the old one is expired, without anybody's help; one event each."""
     old = issue(rotation={"gracePeriod": "4s"})
     eventually(lambda: get(verifying, X_API_Key=old)[0] == 200)
@@ -72,7 +74,9 @@ def test_a_trigger_rotates_with_an_overlap(issue: Callable[..., str], admin: Kub
     eventually(lambda: list(admin.events(namespace, "key")) == ["KeyIssued", "KeyRotated", "GracePeriodEnded"])
 
 
-def test_the_first_trigger_and_a_removed_one_do_not_rotate(issue: Callable[..., str], admin: Kube, namespace: str) -> None:
+def test_the_first_trigger_and_a_removed_one_do_not_rotate(
+    issue: Callable[..., str], admin: Kube, namespace: str
+) -> None:
     """Values that stand at the issue are handled by it; taking one away asks for nothing."""
     plain = issue(rotation={"trigger": "first"})
     for patch in ({"rotation": {"trigger": None}}, {"rotation": None}, {"rotation": {"trigger": "first"}}):
