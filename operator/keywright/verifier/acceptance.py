@@ -1,0 +1,69 @@
+"""What one verifier accepts at one moment: which classes, and by which carriers each of them.
+
+Built anew whenever a class changes, and swapped in as a whole, so that a request sees one consistent state.
+"""
+
+from collections.abc import Collection, Iterable, Mapping
+from dataclasses import dataclass
+from datetime import datetime
+
+from keywright.domain.keyclass import BUILT_IN, resolve
+
+__all__ = ["BUILT_IN_CLASS", "DEFAULT_HEADERS", "DEFAULT_SCHEMES", "Acceptance", "AcceptedClass", "Carrier", "accept"]
+
+DEFAULT_SCHEMES = ("Bearer", "ApiKey")
+DEFAULT_HEADERS = ("X-API-Key",)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AcceptedClass:
+    """An ApiKeyClass as far as verifying goes. ``warn_before`` is in seconds."""
+
+    name: str
+    prefix: str
+    schemes: tuple[str, ...] = DEFAULT_SCHEMES
+    headers: tuple[str, ...] = DEFAULT_HEADERS
+    warn_before: float
+    is_default: bool = False
+    created_at: datetime | None = None
+
+
+BUILT_IN_CLASS = AcceptedClass(
+    name=BUILT_IN.name, prefix=BUILT_IN.prefix, warn_before=BUILT_IN.warn_before.total_seconds()
+)
+
+Carrier = Mapping[str, AcceptedClass]
+"""The classes that accept keys from one scheme or header, by name."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Acceptance:
+    """``schemes`` and ``headers`` are keyed in lower case. ``challenges`` names the schemes to challenge with."""
+
+    schemes: Mapping[bytes, Carrier]
+    headers: Mapping[bytes, Carrier]
+    challenges: tuple[str, ...]
+    class_names: tuple[str, ...]
+
+
+def accept(wanted: Collection[str], existing: Iterable[AcceptedClass]) -> Acceptance:
+    """Resolve the classes a verifier was told to accept (none: the default class) against those that exist."""
+    existing = tuple(existing)
+    found = [resolve(name, existing, BUILT_IN_CLASS) for name in (wanted or (None,))]
+    classes = {each.name: each for each in found if each is not None}
+    schemes: dict[bytes, dict[str, AcceptedClass]] = {}
+    headers: dict[bytes, dict[str, AcceptedClass]] = {}
+    challenges: dict[bytes, str] = {}
+    for each in classes.values():
+        for scheme in each.schemes:
+            schemes.setdefault(scheme.lower().encode("ascii"), {})[each.name] = each
+            challenges.setdefault(scheme.lower().encode("ascii"), scheme)
+        for header in each.headers:
+            headers.setdefault(header.lower().encode("ascii"), {})[each.name] = each
+    return Acceptance(
+        schemes=schemes,
+        headers=headers,
+        # A 401 always has a challenge (RFC 9110 section 15.5.2), also when no class names a scheme.
+        challenges=tuple(challenges.values()) or DEFAULT_SCHEMES[:1],
+        class_names=tuple(classes),
+    )

@@ -1,0 +1,89 @@
+"""The admin listener: is it alive, is it ready, what has it done. Never a key, never a verdict."""
+
+import math
+import time
+from collections.abc import Set as AbstractSet
+
+from keywright.verifier.freshness import Freshness
+from keywright.verifier.hub import Hub
+from keywright.verifier.index import Index
+from keywright.verifier.metrics import Metrics, Sample, expose
+from keywright.verifier.prover import Prover
+from keywright.verifier.request import Request
+from keywright.verifier.responses import Dater, problem, text
+
+__all__ = ["AdminEndpoint"]
+
+_EXPOSITION = "text/plain; version=0.0.4; charset=utf-8"
+_ALIVE = text(200, b"ok\n")
+_NOT_FOUND = problem(404)
+_NOT_ALLOWED = problem(405, headers=("Allow: GET, HEAD",))
+
+
+class AdminEndpoint:
+    """``/healthz``, ``/readyz`` and ``/metrics``."""
+
+    def __init__(
+        self,
+        *,
+        freshness: Freshness,
+        index: Index,
+        prover: Prover,
+        metrics: Metrics,
+        dater: Dater,
+        verify_hub: Hub,
+    ) -> None:
+        self._freshness = freshness
+        self._index = index
+        self._prover = prover
+        self._metrics = metrics
+        self._dater = dater
+        self._verify_hub = verify_hub
+
+    @property
+    def watched(self) -> AbstractSet[bytes]:
+        """Nothing in a header matters here."""
+        return frozenset()
+
+    def answer(self, request: Request) -> bytes:
+        """Answer one of the three paths."""
+        path = request.target.partition(b"?")[0]
+        if path not in (b"/healthz", b"/readyz", b"/metrics"):
+            template = _NOT_FOUND
+        elif request.method not in (b"GET", b"HEAD"):
+            template = _NOT_ALLOWED
+        elif path == b"/healthz":
+            template = _ALIVE
+        elif path == b"/readyz":
+            problem_now = self._unready()
+            template = text(200, b"ok\n") if problem_now is None else text(503, problem_now)
+        else:
+            template = text(200, expose(self._metrics.samples() + self._gauges()), _EXPOSITION)
+        return self._dater.complete(template, time.time())
+
+    def _unready(self) -> bytes | None:
+        if self._verify_hub.is_stopping:
+            return b"stopping\n"
+        if not self._freshness.is_synced():
+            return b"not yet in sync with the API server\n"
+        if not self._freshness.is_fresh():
+            return b"nothing heard from the API server for too long\n"
+        return None
+
+    def _gauges(self) -> list[Sample]:
+        age = self._freshness.age()
+        return [
+            _gauge("keys", "Key records in the index.", len(self._index.entries)),
+            _gauge("argon2_waiting", "Argon2 runs waiting for their turn.", self._prover.waiting),
+            _gauge("connections_open", "Open client connections.", len(self._verify_hub.connections)),
+            _gauge("ready", "Whether verdicts are given.", self._unready() is None),
+            *(
+                [_gauge("watch_age_seconds", "Since the API server was last heard of.", age)]
+                if math.isfinite(age)
+                else []
+            ),
+        ]
+
+
+def _gauge(name: str, text: str, value: float) -> Sample:
+    return (f"keywright_verifier_{name}", "gauge", text, {"": float(value)})

@@ -1,0 +1,128 @@
+"""The ApiKeyClasses that exist, as the watch keeps them, and what follows from them for this verifier.
+
+A sink of the reflector. Manifests are read as defensively as those of ApiKeys: a class that cannot be read does
+not exist for its keys, exactly as the operator sees it.
+"""
+
+import logging
+import re
+from collections.abc import Callable, Collection, Mapping
+from typing import Any
+
+from keywright.domain.keyclass import BUILT_IN, DEFAULT_ANNOTATION
+from keywright.domain.plainkey import PREFIX_PATTERN
+from keywright.domain.times import parse_duration, parse_instant
+from keywright.verifier.acceptance import (
+    DEFAULT_HEADERS,
+    DEFAULT_SCHEMES,
+    Acceptance,
+    AcceptedClass,
+    accept,
+)
+from keywright.verifier.records import read_uid
+
+__all__ = ["Classes", "read_class"]
+
+logger = logging.getLogger(__name__)
+
+_NAME = re.compile(r"[a-z0-9](?:[-.a-z0-9]*[a-z0-9])?", re.ASCII)
+_TOKEN = re.compile(r"[A-Za-z][A-Za-z0-9-]*", re.ASCII)
+_PREFIX = re.compile(PREFIX_PATTERN, re.ASCII)
+# They mean something else to HTTP; the CRD refuses them too.
+_TAKEN = frozenset(
+    [
+        "authorization",
+        "cookie",
+        "host",
+        "connection",
+        "content-length",
+        "transfer-encoding",
+        "expect",
+        "upgrade",
+        "te",
+        "trailer",
+    ]
+)
+
+
+class Classes:
+    """Holds the classes by UID and publishes a new :class:`Acceptance` after each change."""
+
+    def __init__(self, wanted: Collection[str], publish: Callable[[Acceptance], None]) -> None:
+        self._wanted = tuple(wanted)
+        self._publish = publish
+        self._classes: dict[str, AcceptedClass] = {}
+        self._last: Acceptance | None = None
+        self._conclude()
+
+    def put(self, manifest: Mapping[str, Any]) -> None:
+        """Take the newest state of a class."""
+        uid = read_uid(manifest)
+        if uid is None:
+            return
+        found = read_class(manifest)
+        if found is None:
+            self._classes.pop(uid, None)
+        else:
+            self._classes[uid] = found
+        self._conclude()
+
+    def remove(self, uid: str) -> None:
+        """Forget a class; its keys are refused from now on."""
+        if self._classes.pop(uid, None) is not None:
+            self._conclude()
+
+    def uids(self) -> Collection[str]:
+        """The UIDs of all classes that are held."""
+        return self._classes.keys()
+
+    def missing(self) -> tuple[str, ...]:
+        """The classes that were asked for and do not exist."""
+        names = self._last.class_names if self._last is not None else ()
+        return tuple(name for name in self._wanted if name not in names)
+
+    def _conclude(self) -> None:
+        acceptance = accept(self._wanted, self._classes.values())
+        if acceptance == self._last:
+            return
+        self._last = acceptance
+        logger.info("accepting keys of %s", ", ".join(acceptance.class_names) or "no class: none exists")
+        self._publish(acceptance)
+
+
+def read_class(manifest: Mapping[str, Any]) -> AcceptedClass | None:
+    """Read an ApiKeyClass; ``None`` for one that is being deleted or cannot be read."""
+    try:
+        metadata, spec = manifest["metadata"], manifest.get("spec") or {}
+        if metadata.get("deletionTimestamp") is not None:
+            return None
+        credentials = spec.get("credentials") or {}
+        prefix = spec.get("prefix", BUILT_IN.prefix)
+        warn_before = spec.get("warnBefore")
+        created = metadata.get("creationTimestamp")
+        name = metadata["name"]
+        schemes = _tokens(credentials.get("schemes"), DEFAULT_SCHEMES)
+        headers = _tokens(credentials.get("headers"), DEFAULT_HEADERS)
+        if not _NAME.fullmatch(name) or not _PREFIX.fullmatch(prefix) or not 2 <= len(prefix) <= 20:
+            return None
+        if schemes is None or headers is None or any(each.lower() in _TAKEN for each in headers):
+            return None
+        return AcceptedClass(
+            name=name,
+            prefix=prefix,
+            schemes=schemes,
+            headers=headers,
+            warn_before=(parse_duration(warn_before) if warn_before else BUILT_IN.warn_before).total_seconds(),
+            is_default=(metadata.get("annotations") or {}).get(DEFAULT_ANNOTATION) == "true",
+            created_at=parse_instant(created) if created else None,
+        )
+    except (KeyError, TypeError, ValueError, AttributeError, OverflowError):
+        return None
+
+
+def _tokens(value: Any, default: tuple[str, ...]) -> tuple[str, ...] | None:
+    if value is None:
+        return default
+    if not isinstance(value, list) or not all(isinstance(each, str) and _TOKEN.fullmatch(each) for each in value):
+        return None
+    return tuple(value)

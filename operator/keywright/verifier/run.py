@@ -1,0 +1,185 @@
+"""The verifier as a process: put the parts together, serve until told to stop, stop gracefully."""
+
+import asyncio
+import gc
+import logging
+import resource
+import signal
+from collections.abc import Coroutine, Sequence
+from contextlib import AsyncExitStack, suppress
+from dataclasses import dataclass
+from typing import Any
+
+import uvloop
+
+from keywright.errors import KeywrightError
+from keywright.kube import credentials
+from keywright.kube.client import ApiClient, connect
+from keywright.kube.reflector import Reflector
+from keywright.kube.resources import APIKEYCLASSES, APIKEYS
+from keywright.verifier.admin import AdminEndpoint
+from keywright.verifier.classes import Classes
+from keywright.verifier.endpoint import VerifyEndpoint
+from keywright.verifier.engine import Engine
+from keywright.verifier.freshness import Freshness, Watched
+from keywright.verifier.hub import Hub
+from keywright.verifier.index import Index, NamespaceView
+from keywright.verifier.listener import listen, tls_context
+from keywright.verifier.metrics import Metrics
+from keywright.verifier.prover import Prover
+from keywright.verifier.request import Limits
+from keywright.verifier.responses import Dater
+from keywright.verifier.settings import VerifierSettings
+
+__all__ = ["Verifier", "assemble", "run"]
+
+logger = logging.getLogger(__name__)
+
+GRACE_SECONDS = 10.0
+# Sockets to the API server, log files and the like, beside the clients' connections.
+SPARE_DESCRIPTORS = 64
+
+
+def run(settings: VerifierSettings) -> int:
+    """Serve until SIGTERM or SIGINT. Returns the exit status.
+
+    Raises:
+        KeywrightError: if the start fails for a reason that a person has to mend.
+
+    """
+    with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+        return runner.run(_serve(settings))
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Verifier:
+    """The parts of one verifier, connected, without sockets."""
+
+    index: Index
+    classes: Classes
+    prover: Prover
+    metrics: Metrics
+    verify_hub: Hub
+    admin_hub: Hub
+
+
+def assemble(settings: VerifierSettings, watches: Sequence[Watched]) -> Verifier:
+    """Connect the parts. ``watches`` may be filled until the first request."""
+    metrics, dater, index = Metrics(), Dater(), Index()
+    prover = Prover(index.entries, workers=settings.argon2_workers, capacity=settings.argon2_queue, metrics=metrics)
+    freshness = Freshness(watches, settings.max_staleness)
+    endpoint = VerifyEndpoint(Engine(index, prover, metrics), freshness, metrics, dater)
+    classes = Classes(settings.classes, endpoint.publish)
+    verify_hub = Hub(endpoint, Limits(connections=settings.max_connections), metrics, dater)
+    admin = AdminEndpoint(
+        freshness=freshness, index=index, prover=prover, metrics=metrics, dater=dater, verify_hub=verify_hub
+    )
+    return Verifier(
+        index=index,
+        classes=classes,
+        prover=prover,
+        metrics=metrics,
+        verify_hub=verify_hub,
+        # Its traffic is nobody's business but its own, so it has counters that nobody reads.
+        admin_hub=Hub(admin, Limits(connections=64), Metrics(), dater),
+    )
+
+
+async def _serve(settings: VerifierSettings) -> int:
+    stop = asyncio.Event()
+    loop = asyncio.get_running_loop()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(number, stop.set)
+    _allow_descriptors(settings.max_connections)
+    context = None
+    if settings.tls_cert is not None and settings.tls_key is not None:
+        context = tls_context(settings.tls_cert, settings.tls_key, settings.client_ca)
+    cluster = credentials.load()
+    watches: list[Reflector] = []
+    verifier = assemble(settings, watches)
+    async with AsyncExitStack() as stack:
+        stack.callback(verifier.prover.close)
+        client = await stack.enter_async_context(connect(cluster))
+        watches += _reflectors(settings, cluster.namespace, client, verifier)
+        tasks = [loop.create_task(each) for each in _for_ever(verifier, watches)]
+        stack.push_async_callback(_cancel, tasks)
+        admin = await listen(settings.admin_listen, verifier.admin_hub.open)
+        stack.callback(admin.close)
+        listener = await listen(settings.listen, verifier.verify_hub.open, context)
+        stack.callback(listener.close)
+        logger.info("serving /verify on %s, health and metrics on %s", listener.address, admin.address)
+        settling = loop.create_task(_settle(verifier, watches))
+        stopping = loop.create_task(stop.wait())
+        stack.push_async_callback(_cancel, [settling, stopping])
+        await asyncio.wait({stopping, *tasks}, return_when=asyncio.FIRST_COMPLETED)
+        status = 0 if stopping.done() else _report(tasks)
+        listener.close()
+        await verifier.verify_hub.stop(GRACE_SECONDS)
+        admin.close()
+        await verifier.admin_hub.stop(0)
+    logger.info("stopped")
+    return status
+
+
+def _reflectors(
+    settings: VerifierSettings, own_namespace: str, client: ApiClient, verifier: Verifier
+) -> list[Reflector]:
+    classes = Reflector(client, APIKEYCLASSES, verifier.classes)
+    if settings.all_namespaces:
+        return [classes, Reflector(client, APIKEYS, verifier.index)]
+    return [classes] + [
+        Reflector(client, APIKEYS, NamespaceView(verifier.index, namespace), namespace)
+        for namespace in settings.namespaces or (own_namespace,)
+    ]
+
+
+def _for_ever(verifier: Verifier, watches: Sequence[Reflector]) -> list[Coroutine[Any, Any, None]]:
+    return [
+        *(watch.run() for watch in watches),
+        verifier.verify_hub.keep_sweeping(),
+        verifier.admin_hub.keep_sweeping(),
+    ]
+
+
+async def _settle(verifier: Verifier, watches: Sequence[Reflector]) -> None:
+    """Once in sync: say so, and take the picture out of the garbage collector's rounds, which would stop
+    requests for as long as it takes to walk a hundred thousand entries.
+    """
+    for watch in watches:
+        await watch.synced.wait()
+    for name in verifier.classes.missing():
+        logger.warning("class %s does not exist: its keys are refused until it is created", name)
+    gc.collect()
+    gc.freeze()
+    logger.info("in sync: %d keys", len(verifier.index.entries))
+
+
+def _report(tasks: Sequence[asyncio.Task[None]]) -> int:
+    """Something that runs for ever has ended. Restarting is better than verdicts from a picture that stands still."""
+    for task in tasks:
+        if task.done() and not task.cancelled() and (error := task.exception()) is not None:
+            logger.critical("stopping: %s", error if isinstance(error, KeywrightError) else type(error).__name__)
+    return 1
+
+
+async def _cancel(tasks: Sequence[asyncio.Task[Any]]) -> None:
+    for task in tasks:
+        task.cancel()
+    for task in tasks:
+        with suppress(asyncio.CancelledError, Exception):
+            await task
+
+
+def _allow_descriptors(connections: int) -> None:
+    """Raise the soft limit of open files as far as the connections need."""
+    wanted = connections + SPARE_DESCRIPTORS
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    if soft != resource.RLIM_INFINITY and soft < wanted:
+        possible = wanted if hard == resource.RLIM_INFINITY else min(wanted, hard)
+        resource.setrlimit(resource.RLIMIT_NOFILE, (possible, hard))
+        if possible < wanted:
+            logger.warning(
+                "only %d files may be open: lower --max-connections to %d, or raise the limit",
+                possible,
+                max(1, possible - SPARE_DESCRIPTORS),
+            )

@@ -1,0 +1,160 @@
+"""What a verifier is told at its start: flags, each with an environment twin, read once and passed down."""
+
+import argparse
+import os
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TypeVar
+
+from keywright.domain.times import parse_duration
+from keywright.errors import KeywrightError
+from keywright.verifier.listener import Address, Tcp, parse_address
+
+__all__ = ["VerifierSettings", "add_arguments", "from_arguments"]
+
+T = TypeVar("T")
+
+DEFAULT_LISTEN = Tcp("127.0.0.1", 8080)
+DEFAULT_ADMIN_LISTEN = Tcp("127.0.0.1", 8081)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class VerifierSettings:
+    """``namespaces`` empty means: the verifier's own. ``classes`` empty means: the default class."""
+
+    listen: Address = DEFAULT_LISTEN
+    admin_listen: Tcp = DEFAULT_ADMIN_LISTEN
+    tls_cert: Path | None = None
+    tls_key: Path | None = None
+    client_ca: Path | None = None
+    namespaces: tuple[str, ...] = ()
+    all_namespaces: bool = False
+    classes: tuple[str, ...] = ()
+    max_staleness: float = 300.0
+    argon2_workers: int = 1
+    argon2_queue: int = 64
+    max_connections: int = 1024
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Declare the flags. Values are checked by :func:`from_arguments`, whichever way they came."""
+
+    def flag(name: str, meaning: str, metavar: str, *, repeats: bool = False) -> None:
+        twin = _twin(name) + (", comma-separated" if repeats else "")
+        parser.add_argument(
+            f"--{name}",
+            metavar=metavar,
+            action="append" if repeats else "store",
+            default=None,
+            help=f"{meaning} [{twin}]",
+        )
+
+    flag("listen", "where /verify is served (default: 127.0.0.1:8080)", "HOST:PORT|unix:PATH")
+    flag("admin-listen", "health and metrics (default: 127.0.0.1:8081)", "HOST:PORT")
+    flag("tls-cert", "serve /verify over TLS with this certificate chain (PEM)", "FILE")
+    flag("tls-key", "private key of --tls-cert (PEM)", "FILE")
+    flag("client-ca", "accept only clients with a certificate of these authorities (PEM)", "FILE")
+    flag("namespace", "namespace whose keys are trusted (default: the verifier's own)", "NS", repeats=True)
+    parser.add_argument(
+        "--all-namespaces",
+        action="store_const",
+        const="true",
+        default=None,
+        help=f"trust the keys of every namespace [{_twin('all-namespaces')}=true]",
+    )
+    flag("class", "ApiKeyClass whose keys are accepted (default: the default class)", "NAME", repeats=True)
+    flag("max-staleness", "answer 503 after this long without a word from the API server (default: 5m)", "TIME")
+    flag("argon2-workers", "argon2 runs at a time (default: cores less one, at most 4)", "N")
+    flag("argon2-queue", "first uses that may wait for an argon2 run (default: 64)", "N")
+    flag("max-connections", "client connections at a time (default: 1024)", "N")
+
+
+def from_arguments(arguments: argparse.Namespace, environment: Mapping[str, str] = os.environ) -> VerifierSettings:
+    """Settle flags, environment and defaults, in this order.
+
+    Raises:
+        KeywrightError: for a value that cannot be, naming the flag and what it should look like.
+
+    """
+    defaults = VerifierSettings()
+
+    def given(name: str) -> str | None:
+        value: str | None = getattr(arguments, name.replace("-", "_"), None)
+        return value if value is not None else environment.get(_twin(name)) or None
+
+    def several(name: str) -> tuple[str, ...]:
+        values: list[str] | None = getattr(arguments, name.replace("-", "_"), None)
+        if values is None:
+            values = environment.get(_twin(name), "").split(",")
+        return tuple(dict.fromkeys(value.strip() for value in values if value.strip()))
+
+    def read(name: str, parse: Callable[[str], T], default: T, form: str) -> T:
+        text = given(name)
+        if text is None:
+            return default
+        try:
+            return parse(text)
+        except ValueError:
+            raise KeywrightError(f"--{name} {text!r} is not possible: use {form}") from None
+
+    def count(name: str, default: int) -> int:
+        return read(name, _positive, default, "a whole number from 1 to 65535")
+
+    address_form = "HOST:PORT, as in 127.0.0.1:8080"
+    settings = VerifierSettings(
+        listen=read("listen", parse_address, defaults.listen, f"{address_form}, or unix:/path/to/socket"),
+        admin_listen=read("admin-listen", _tcp, defaults.admin_listen, address_form),
+        tls_cert=read("tls-cert", Path, None, "a file"),
+        tls_key=read("tls-key", Path, None, "a file"),
+        client_ca=read("client-ca", Path, None, "a file"),
+        namespaces=several("namespace"),
+        all_namespaces=read("all-namespaces", _boolean, default=False, form="true or false"),
+        classes=several("class"),
+        max_staleness=read("max-staleness", _seconds, defaults.max_staleness, "a duration above 0, as in 5m or 1h30m"),
+        argon2_workers=count("argon2-workers", min(4, max(1, len(os.sched_getaffinity(0)) - 1))),
+        argon2_queue=count("argon2-queue", defaults.argon2_queue),
+        max_connections=count("max-connections", defaults.max_connections),
+    )
+    _check(settings)
+    return settings
+
+
+def _check(settings: VerifierSettings) -> None:
+    if (settings.tls_cert is None) != (settings.tls_key is None):
+        raise KeywrightError("--tls-cert and --tls-key belong together: give both, or neither")
+    if settings.client_ca is not None and settings.tls_cert is None:
+        raise KeywrightError("--client-ca needs TLS: give --tls-cert and --tls-key too")
+    if settings.all_namespaces and settings.namespaces:
+        raise KeywrightError("--namespace and --all-namespaces exclude each other: give one of them")
+
+
+def _twin(name: str) -> str:
+    return "KEYWRIGHT_" + name.upper().replace("-", "_")
+
+
+def _positive(text: str) -> int:
+    number = int(text)
+    if not 1 <= number <= 65535:
+        raise ValueError
+    return number
+
+
+def _seconds(text: str) -> float:
+    seconds = parse_duration(text).total_seconds()
+    if not seconds:
+        raise ValueError
+    return seconds
+
+
+def _boolean(text: str) -> bool:
+    if text.lower() not in ("true", "false"):
+        raise ValueError(text)
+    return text.lower() == "true"
+
+
+def _tcp(text: str) -> Tcp:
+    address = parse_address(text)
+    if not isinstance(address, Tcp):
+        raise ValueError(text)  # noqa: TRY004 - the text is wrong, as in any other flag
+    return address

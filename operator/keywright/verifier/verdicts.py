@@ -1,0 +1,120 @@
+"""The vocabulary of refusals (DESIGN section 7): one value for each thing a client can be told.
+
+A refusal is a constant, chosen by the engine and turned into bytes by :mod:`keywright.verifier.answers`. Its
+texts are fixed, so no byte of a request can come back in an answer.
+"""
+
+from dataclasses import dataclass
+from enum import StrEnum
+
+__all__ = [
+    "BUSY",
+    "EXPIRED",
+    "INVALID",
+    "MALFORMED_MISTYPED",
+    "MALFORMED_PREFIX",
+    "MALFORMED_WHITE_SPACE",
+    "MISSING",
+    "NOT_IN_SYNC",
+    "REFUSALS",
+    "REPEATED_CREDENTIAL",
+    "REVOKED",
+    "SUSPENDED",
+    "TWO_KEYS",
+    "Code",
+    "Refusal",
+]
+
+
+class Code(StrEnum):
+    """The verdict in one word: ``code`` of a problem body and label of a metric."""
+
+    ALLOWED = "allowed"
+    MISSING_KEY = "missing_key"
+    INVALID_REQUEST = "invalid_request"
+    MALFORMED_KEY = "malformed_key"
+    INVALID_KEY = "invalid_key"
+    EXPIRED_KEY = "expired_key"
+    REVOKED_KEY = "revoked_key"
+    SUSPENDED_KEY = "suspended_key"
+    UNAVAILABLE = "unavailable"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class Refusal:
+    """One refusal. ``error`` is the attribute of its challenge (RFC 6750 section 3.1), ``None`` for a
+    challenge without one; ``is_challenged`` says whether it has a challenge at all.
+    """
+
+    code: Code
+    status: int
+    detail: str
+    error: str | None = None
+    is_challenged: bool = True
+    retry_after: int | None = None
+
+
+def _bad_token(code: Code, detail: str) -> Refusal:
+    return Refusal(code=code, status=401, detail=detail, error="invalid_token")
+
+
+MISSING = Refusal(
+    code=Code.MISSING_KEY,
+    status=401,
+    detail="No API key was presented. Send it in one of the challenged Authorization schemes.",
+)
+TWO_KEYS = Refusal(
+    code=Code.INVALID_REQUEST,
+    status=400,
+    detail="Two different keys were presented. Send one.",
+    error="invalid_request",
+)
+REPEATED_CREDENTIAL = Refusal(
+    code=Code.INVALID_REQUEST,
+    status=400,
+    detail="A header that carries a key was sent more than once. Send it once.",
+    error="invalid_request",
+)
+MALFORMED_PREFIX = _bad_token(
+    Code.MALFORMED_KEY, "This is not a key of a class that is accepted here: it has the prefix of another class."
+)
+MALFORMED_MISTYPED = _bad_token(
+    Code.MALFORMED_KEY, "This is not an API key: it is truncated or mistyped. Copy it again, whole."
+)
+MALFORMED_WHITE_SPACE = _bad_token(
+    Code.MALFORMED_KEY, "The API key has surrounding white space. Remove it and send the key alone."
+)
+INVALID = _bad_token(Code.INVALID_KEY, "This API key is not known here.")
+EXPIRED = _bad_token(Code.EXPIRED_KEY, "This API key has expired.")
+REVOKED = _bad_token(Code.REVOKED_KEY, "This API key has been revoked.")
+SUSPENDED = _bad_token(Code.SUSPENDED_KEY, "This API key is suspended.")
+NOT_IN_SYNC = Refusal(
+    code=Code.UNAVAILABLE,
+    status=503,
+    detail="The verifier is not in sync with the cluster and does not guess. Try again later.",
+    is_challenged=False,
+    retry_after=5,
+)
+BUSY = Refusal(
+    code=Code.UNAVAILABLE,
+    status=503,
+    detail="Too many keys are being checked for the first time. Try again in a moment.",
+    is_challenged=False,
+    retry_after=1,
+)
+
+REFUSALS = (
+    MISSING,
+    TWO_KEYS,
+    REPEATED_CREDENTIAL,
+    MALFORMED_PREFIX,
+    MALFORMED_MISTYPED,
+    MALFORMED_WHITE_SPACE,
+    INVALID,
+    EXPIRED,
+    REVOKED,
+    SUSPENDED,
+    NOT_IN_SYNC,
+    BUSY,
+)
+"""Every refusal there is, so that answers can be prepared for all of them."""

@@ -1,0 +1,81 @@
+"""Just enough of an API server to list and watch from, over plain HTTP on loopback."""
+
+import asyncio
+import json
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import Any
+
+from aiohttp import web
+
+KUBECONFIG = """\
+apiVersion: v1
+kind: Config
+current-context: test
+contexts: [{{name: test, context: {{cluster: test, user: test, namespace: payments}}}}]
+clusters: [{{name: test, cluster: {{server: "http://127.0.0.1:{port}"}}}}]
+users: [{{name: test, user: {{}}}}]
+"""
+
+
+class Cluster:
+    """Objects by plural, namespace and UID; every watcher hears of every change from then on."""
+
+    def __init__(self) -> None:
+        self.objects: dict[str, dict[str, dict[str, Any]]] = {"apikeys": {}, "apikeyclasses": {}}
+        self.paths: list[str] = []
+        self._watchers: list[tuple[str, str | None, asyncio.Queue[dict[str, Any]]]] = []
+
+    def put(self, plural: str, manifest: dict[str, Any]) -> None:
+        known = self.objects[plural]
+        kind = "MODIFIED" if manifest["metadata"]["uid"] in known else "ADDED"
+        known[manifest["metadata"]["uid"]] = manifest
+        self._tell(plural, kind, manifest)
+
+    def remove(self, plural: str, uid: str) -> None:
+        self._tell(plural, "DELETED", self.objects[plural].pop(uid))
+
+    def _tell(self, plural: str, kind: str, manifest: dict[str, Any]) -> None:
+        for watched, namespace, queue in self._watchers:
+            if watched == plural and namespace in (None, manifest["metadata"].get("namespace")):
+                queue.put_nowait({"type": kind, "object": manifest})
+
+    async def answer(self, request: web.Request) -> web.StreamResponse:
+        self.paths.append(request.path)
+        plural, namespace = request.match_info["plural"], request.match_info.get("namespace")
+        if "watch" not in request.query:
+            items = [
+                each for each in self.objects[plural].values() if namespace in (None, each["metadata"].get("namespace"))
+            ]
+            return web.json_response({"metadata": {"resourceVersion": "1"}, "items": items})
+        queue: asyncio.Queue[dict[str, Any]] = asyncio.Queue()
+        watcher = (plural, namespace, queue)
+        self._watchers.append(watcher)
+        response = web.StreamResponse()
+        await response.prepare(request)
+        try:
+            while True:
+                await response.write(json.dumps(await queue.get()).encode() + b"\n")
+        finally:
+            self._watchers.remove(watcher)
+
+
+@asynccontextmanager
+async def running_cluster(directory: Path) -> AsyncIterator[tuple[Cluster, Path]]:
+    """A cluster on a free port, and a kubeconfig for it whose context has the namespace ``payments``."""
+    cluster = Cluster()
+    app = web.Application()
+    group = "/apis/keywright.dev/v1alpha1"
+    app.router.add_get(f"{group}/namespaces/{{namespace}}/{{plural}}", cluster.answer)
+    app.router.add_get(f"{group}/{{plural}}", cluster.answer)
+    runner = web.AppRunner(app, shutdown_timeout=0.1)
+    await runner.setup()
+    site = web.TCPSite(runner, "127.0.0.1", 0)
+    await site.start()
+    kubeconfig = directory / "kubeconfig"
+    kubeconfig.write_text(KUBECONFIG.format(port=runner.addresses[0][1]))
+    try:
+        yield cluster, kubeconfig
+    finally:
+        await runner.cleanup()

@@ -1,0 +1,119 @@
+"""The admin listener tells whether the verifier is alive and ready and what it has done, and no more."""
+
+import re
+import time
+from collections.abc import AsyncIterator
+
+import pytest
+
+from keywright.verifier.listener import Tcp, listen
+from tests.unit.verifier.builders import CHEAP, api_key, mint, record, with_other_secret
+from tests.unit.verifier.wire import Reply, Served
+
+KEY = mint()
+
+
+@pytest.fixture
+async def admin(served: Served) -> AsyncIterator[Served]:
+    """The admin listener of the verifier that ``served`` serves."""
+    hub = served.verifier.admin_hub
+    listener = await listen(Tcp("127.0.0.1", 0), hub.open)
+    assert isinstance(listener.address, Tcp)
+    running = Served(served.verifier, served.watch, listener.address.port, hub)
+    yield running
+    listener.close()
+    await running.close()
+    await hub.stop(0)
+
+
+async def test_alive_and_ready(admin: Served) -> None:
+    """Alive as soon as it answers; ready when in sync, with a word why not."""
+    assert (await admin.ask(target="/healthz")).body == b"ok\n"
+    assert (await admin.ask(target="/readyz")).body == b"ok\n"
+    admin.watch.synced.clear()
+    unready = await admin.ask(target="/readyz")
+    assert (unready.status, unready.body) == (503, b"not yet in sync with the API server\n")
+    assert (await admin.ask(target="/healthz")).status == 200
+
+
+async def test_unready_when_stale_or_stopping(admin: Served, served: Served) -> None:
+    """A rolling update needs to see that no more requests are wanted."""
+    admin.watch.silent_since = time.monotonic() - 301
+    assert (await admin.ask(target="/readyz")).body == b"nothing heard from the API server for too long\n"
+    admin.watch.silent_since = None
+    served.hub.is_stopping = True
+    assert (await admin.ask(target="/readyz")).body == b"stopping\n"
+
+
+async def test_metrics_count_what_happened(admin: Served, served: Served) -> None:
+    """Decisions by verdict, proofs, argon2 runs, keys, connections and the age of the watch."""
+    served.verifier.index.put(api_key(record(KEY, hashed=CHEAP)))
+    for text in (KEY.text, KEY.text, with_other_secret(KEY), "x"):
+        await served.present(text)
+    await served.send(b"NONSENSE\r\n\r\n")
+    values = samples(await admin.ask(target="/metrics"))
+    expected = {
+        'decisions_total{code="allowed"}': 2,
+        'decisions_total{code="invalid_key"}': 1,
+        'decisions_total{code="malformed_key"}': 1,
+        'decisions_total{code="revoked_key"}': 0,
+        "argon2_runs_total": 1,
+        "argon2_refused_total": 0,
+        "argon2_waiting": 0,
+        "fingerprint_refusals_total": 1,
+        "proof_hits_total": 2,
+        "http_errors_total": 1,
+        "connections_total": 5,
+        "keys": 1,
+        "ready": 1,
+    }
+    assert {name: values[f"keywright_verifier_{name}"] for name in expected} == expected
+    assert values["keywright_verifier_watch_age_seconds"] < 5
+
+
+async def test_metrics_hold_nothing_of_requests(admin: Served, served: Served) -> None:
+    """Neither a key nor a header nor a path becomes a label."""
+    served.verifier.index.put(api_key(record(KEY)))
+    await served.present(KEY.text, target="/verify/canary", method="CANARY")
+    before = set(samples(await admin.ask(target="/metrics")))
+    for number in range(20):
+        await served.present(mint(number).text, target=f"/verify/{number}")
+    body = (await admin.ask(target="/metrics")).body.decode()
+    assert KEY.key_id not in body
+    assert "canary" not in body.lower()
+    assert set(samples(await admin.ask(target="/metrics"))) == before
+
+
+async def test_watch_age_is_absent_before_the_first_word(admin: Served) -> None:
+    """An age that does not exist is not a number."""
+    admin.watch.silent_since = 0.0
+    assert "watch_age" not in (await admin.ask(target="/metrics")).body.decode()
+
+
+@pytest.mark.parametrize("target", ["/verify", "/", "/healthz/", "/debug", "/metrics/../verify"])
+async def test_nothing_else(admin: Served, target: str) -> None:
+    """No verdict is given here, and nothing else is served."""
+    assert (await admin.present(KEY.text, target=target)).status == 404
+
+
+async def test_only_reading(admin: Served) -> None:
+    """GET and HEAD; a query does not matter."""
+    refused = await admin.ask(target="/metrics", method="POST")
+    assert (refused.status, refused.one("Allow")) == (405, "GET, HEAD")
+    assert (await admin.ask(target="/readyz?verbose", method="HEAD")).status == 200
+
+
+def samples(reply: Reply) -> dict[str, float]:
+    """Read the exposition format strictly: HELP and TYPE before each family, one value a line."""
+    assert reply.one("Content-Type") == "text/plain; version=0.0.4; charset=utf-8"
+    values: dict[str, float] = {}
+    family = ""
+    for line in reply.body.decode("ascii").splitlines():
+        if line.startswith("# "):
+            family = line.split(" ")[2]
+            continue
+        match = re.fullmatch(r'([a-z_]+[a-z0-9_]*)(\{code="[a-z_]+"\})? ([0-9.e+-]+)', line)
+        assert match is not None, line
+        assert match[1] == family
+        values[match[1] + (match[2] or "")] = float(match[3])
+    return values

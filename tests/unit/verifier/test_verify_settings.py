@@ -1,0 +1,120 @@
+"""Flags, their environment twins, and one clear line for what cannot be."""
+
+import argparse
+from pathlib import Path
+
+import pytest
+
+from keywright.errors import KeywrightError
+from keywright.verifier.listener import Tcp, Unix
+from keywright.verifier.settings import VerifierSettings, add_arguments, from_arguments
+
+
+def settle(*arguments: str, **environment: str) -> VerifierSettings:
+    parser = argparse.ArgumentParser()
+    add_arguments(parser)
+    return from_arguments(parser.parse_args(arguments), environment)
+
+
+def test_nothing_said() -> None:
+    """Loopback, the default class, the verifier's own namespace, five minutes."""
+    settings = settle()
+    assert settings.listen == Tcp("127.0.0.1", 8080)
+    assert settings.admin_listen == Tcp("127.0.0.1", 8081)
+    assert (settings.namespaces, settings.classes, settings.all_namespaces) == ((), (), False)
+    assert settings.max_staleness == 300.0
+    assert 1 <= settings.argon2_workers <= 4
+
+
+def test_every_flag() -> None:
+    """Each flag is taken."""
+    settings = settle(
+        *[
+            "--listen",
+            "unix:/run/kw.sock",
+            "--admin-listen",
+            "[::1]:9",
+            "--tls-cert",
+            "c",
+            "--tls-key",
+            "k",
+            "--client-ca",
+            "a",
+        ],
+        *["--namespace", "a", "--namespace", "b", "--class", "x", "--class", "y", "--max-staleness", "1m30s"],
+        *["--argon2-workers", "3", "--argon2-queue", "7", "--max-connections", "9"],
+    )
+    assert settings == VerifierSettings(
+        listen=Unix(Path("/run/kw.sock")),
+        admin_listen=Tcp("::1", 9),
+        tls_cert=Path("c"),
+        tls_key=Path("k"),
+        client_ca=Path("a"),
+        namespaces=("a", "b"),
+        classes=("x", "y"),
+        max_staleness=90.0,
+        argon2_workers=3,
+        argon2_queue=7,
+        max_connections=9,
+    )
+
+
+def test_every_twin() -> None:
+    """Each flag has a twin in the environment; lists are comma-separated, and an empty twin says nothing."""
+    settings = settle(
+        KEYWRIGHT_LISTEN="0.0.0.0:1",
+        KEYWRIGHT_ADMIN_LISTEN=":2",
+        KEYWRIGHT_NAMESPACE="a, b,,a",
+        KEYWRIGHT_CLASS="x",
+        KEYWRIGHT_MAX_STALENESS="10s",
+        KEYWRIGHT_ARGON2_WORKERS="2",
+        KEYWRIGHT_ARGON2_QUEUE="",
+        KEYWRIGHT_MAX_CONNECTIONS="5",
+    )
+    assert (settings.listen, settings.admin_listen) == (Tcp("0.0.0.0", 1), Tcp("", 2))
+    assert (settings.namespaces, settings.classes) == (("a", "b"), ("x",))
+    assert (settings.max_staleness, settings.argon2_workers) == (10.0, 2)
+    assert (settings.argon2_queue, settings.max_connections) == (64, 5)
+    assert settle(KEYWRIGHT_ALL_NAMESPACES="true").all_namespaces
+
+
+def test_a_flag_wins_over_its_twin() -> None:
+    """What stands on the command line is nearer."""
+    settings = settle("--class", "x", "--listen", "h:1", KEYWRIGHT_CLASS="y,z", KEYWRIGHT_LISTEN="h:2")
+    assert (settings.classes, settings.listen) == (("x",), Tcp("h", 1))
+
+
+@pytest.mark.parametrize(
+    ("arguments", "names"),
+    [
+        (["--listen", "8080"], "--listen"),
+        (["--listen", "host:http"], "--listen"),
+        (["--listen", "host:70000"], "--listen"),
+        (["--listen", "::1:80"], "--listen"),
+        (["--listen", "unix:"], "--listen"),
+        (["--admin-listen", "unix:/a"], "--admin-listen"),
+        (["--max-staleness", "5"], "--max-staleness"),
+        (["--max-staleness", "0s"], "--max-staleness"),
+        (["--argon2-workers", "0"], "--argon2-workers"),
+        (["--argon2-queue", "many"], "--argon2-queue"),
+        (["--max-connections", "-1"], "--max-connections"),
+        (["--tls-cert", "c"], "--tls-key"),
+        (["--tls-key", "k"], "--tls-cert"),
+        (["--client-ca", "a"], "--tls-cert"),
+        (["--namespace", "a", "--all-namespaces"], "--namespace"),
+    ],
+)
+def test_what_cannot_be_is_one_line(arguments: list[str], names: str) -> None:
+    """The line names the flag and says what to do."""
+    with pytest.raises(KeywrightError) as refusal:
+        settle(*arguments)
+    text = str(refusal.value)
+    assert names in text
+    assert "\n" not in text
+    assert ": use " in text or ": give " in text
+
+
+def test_a_wrong_twin_is_one_line_too() -> None:
+    """A boolean that is none is not taken for false."""
+    with pytest.raises(KeywrightError, match="--all-namespaces 'yes' is not possible: use true or false"):
+        settle(KEYWRIGHT_ALL_NAMESPACES="yes")
