@@ -6,9 +6,9 @@ from collections.abc import Callable, Iterator
 from typing import Any
 
 import pytest
-from keywright_local import ControlPlane
 from kubernetes.client.exceptions import ApiException
 
+from keywright_local import ControlPlane
 from tests.support.kube import Kube, eventually
 
 _counter = itertools.count()

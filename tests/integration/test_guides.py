@@ -5,8 +5,8 @@ import subprocess
 from pathlib import Path
 
 import pytest
-from keywright_local import ControlPlane
 
+from keywright_local import ControlPlane
 from tests.integration.conftest import ROOT
 
 GUIDES = sorted((ROOT / "docs/guides").glob("*.md"))

@@ -8,9 +8,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from keywright_local import ControlPlane
 
 from keywright.domain import hashing
+from keywright_local import ControlPlane
 from tests.integration.conftest import Namespaces
 from tests.integration.test_crash import crash
 from tests.support.kube import Kube, Manifest, eventually

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 
 from argon2 import PasswordHasher, Type, extract_parameters
-from argon2.exceptions import Argon2Error, InvalidHashError
+from argon2.exceptions import Argon2Error, InvalidHashError, VerifyMismatchError
 
 __all__ = [
     "MAX_ITERATIONS",
@@ -91,7 +91,12 @@ def is_trustworthy(stored: str) -> bool:
 
 
 def verify(stored: str, plain: str) -> bool:
-    """Whether ``plain`` is the key behind ``stored``. Untrustworthy hashes match nothing and cost nothing."""
+    """Whether ``plain`` is the key behind ``stored``. Untrustworthy hashes match nothing and cost nothing.
+
+    Raises:
+        MemoryError: if argon2 could not run; that says nothing about the key.
+
+    """
     if not is_trustworthy(stored):
         return False
     if stored.startswith(_SHA256):
@@ -99,8 +104,10 @@ def verify(stored: str, plain: str) -> bool:
         return hmac.compare_digest(stored[len(_SHA256) :], actual)
     try:
         return _HASHER.verify(stored, plain)
-    except (Argon2Error, InvalidHashError, ValueError):
+    except (VerifyMismatchError, InvalidHashError):
         return False
+    except Argon2Error:
+        raise MemoryError("argon2 could not run") from None
 
 
 def fingerprint(plain: str) -> str:

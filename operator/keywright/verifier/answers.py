@@ -46,7 +46,7 @@ class Answers:
         """
         class_lines, warn_before = self._classes[entry.class_name]
         path = entry.path
-        if entry.ends_at - now <= warn_before:
+        if entry.is_retiring or entry.ends_at - now <= warn_before:
             ends_at = format_instant(datetime.fromtimestamp(entry.ends_at, UTC)).encode("ascii")
             class_lines = b"\r\nX-Auth-Key-Expires: " + ends_at + class_lines
         return b"".join(

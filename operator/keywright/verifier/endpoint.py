@@ -27,6 +27,7 @@ _VERIFY = b"/verify"
 _BELOW = b"/verify/"
 _WITH_QUERY = b"/verify?"
 _FOR_NGINX = b"deny=nginx"
+_SCOPE = b"scope="
 _NOT_FOUND = problem(404)
 # A record that changes under every single proof is not going to settle.
 _ROUNDS = 3
@@ -67,16 +68,21 @@ class VerifyEndpoint:
 
     def answer(self, request: Request) -> bytes | Coroutine[Any, Any, bytes]:
         """Answer a request, at once unless its key has to be proven first."""
-        target, for_nginx = request.target, False
+        target, for_nginx, needs_scope = request.target, False, False
         # Taken from the request, which lives as long as its connection: no presented key stays behind.
         credentials, request.credentials = request.credentials, []
         if target != _VERIFY and not target.startswith(_BELOW):
             if not target.startswith(_WITH_QUERY):
                 return self._dater.complete(_NOT_FOUND, self._wall_clock())
             # Only here has the proxy's configuration written the query; below, the client may have.
-            for_nginx = _FOR_NGINX in target[len(_WITH_QUERY) :].split(b"&")
+            asked = target[len(_WITH_QUERY) :].split(b"&")
+            for_nginx = _FOR_NGINX in asked
+            # No key has scopes yet, so a required one is missing: ignoring it would let everybody through.
+            needs_scope = any(each.startswith(_SCOPE) for each in asked)
         now = self._wall_clock()
         outcome = self._judge(credentials, now)
+        if needs_scope and isinstance(outcome, Entry | Unproven):
+            outcome = verdicts.INSUFFICIENT_SCOPE
         if isinstance(outcome, Entry):
             self._metrics.allowed += 1
             return self._answers.allow(outcome, now)

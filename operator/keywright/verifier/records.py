@@ -45,6 +45,7 @@ class Entry:
     hash: str
     fingerprint: bytes | None
     ends_at: float
+    is_retiring: bool
     barred: Refusal | None
     proof: bytes | None = None
 
@@ -151,6 +152,7 @@ def _read_record(record: Mapping[str, Any], facts: _Facts) -> Entry:
         hash=stored,
         fingerprint=bytes.fromhex(printed) if printed is not None else None,
         ends_at=ends.timestamp() if ends is not None else math.inf,
+        is_retiring=record.get("state") == "Retiring",
         barred=facts.barred,
     )
 

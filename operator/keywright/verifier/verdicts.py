@@ -10,6 +10,7 @@ from enum import StrEnum
 __all__ = [
     "BUSY",
     "EXPIRED",
+    "INSUFFICIENT_SCOPE",
     "INVALID",
     "MALFORMED_MISTYPED",
     "MALFORMED_PREFIX",
@@ -37,6 +38,7 @@ class Code(StrEnum):
     EXPIRED_KEY = "expired_key"
     REVOKED_KEY = "revoked_key"
     SUSPENDED_KEY = "suspended_key"
+    INSUFFICIENT_SCOPE = "insufficient_scope"
     UNAVAILABLE = "unavailable"
 
 
@@ -88,6 +90,12 @@ INVALID = _bad_token(Code.INVALID_KEY, "This API key is not known here.")
 EXPIRED = _bad_token(Code.EXPIRED_KEY, "This API key has expired.")
 REVOKED = _bad_token(Code.REVOKED_KEY, "This API key has been revoked.")
 SUSPENDED = _bad_token(Code.SUSPENDED_KEY, "This API key is suspended.")
+INSUFFICIENT_SCOPE = Refusal(
+    code=Code.INSUFFICIENT_SCOPE,
+    status=403,
+    detail="This API key does not have the scope that is required here.",
+    error="insufficient_scope",
+)
 NOT_IN_SYNC = Refusal(
     code=Code.UNAVAILABLE,
     status=503,
@@ -114,6 +122,7 @@ REFUSALS = (
     EXPIRED,
     REVOKED,
     SUSPENDED,
+    INSUFFICIENT_SCOPE,
     NOT_IN_SYNC,
     BUSY,
 )

@@ -108,3 +108,23 @@ async def test_bodies_hold_nothing_of_the_request(served: Served) -> None:
         reply = await served.ask(header, target=f"/verify/{canary}?{canary}", method=canary)
         assert canary not in json.dumps(reply.headers) + reply.body.decode()
         assert sorted(reply.problem) == ["code", "detail", "status", "title", "type"]
+
+
+async def test_a_replaced_key_carries_its_end(served: Served) -> None:
+    """A client of a retiring key is told with every answer, however far the end is."""
+    key = mint()
+    served.verifier.index.put(api_key(record(key, state="Retiring", expiresAt="2099-01-01T00:00:00Z")))
+    reply = await served.present(key.text)
+    assert (reply.status, reply.one("X-Auth-Key-Expires")) == (200, "2099-01-01T00:00:00Z")
+
+
+async def test_a_required_scope_is_never_ignored(served: Served) -> None:
+    """No key has scopes yet, so a proxy that asks for one is told that it is missing."""
+    key = mint()
+    served.verifier.index.put(api_key(record(key)))
+    assert (await served.present(key.text)).status == 200
+    for target in ("/verify?scope=admin", "/verify?deny=nginx&scope=agents:read", "/verify?scope="):
+        reply = await served.present(key.text, target=target)
+        assert (reply.status, reply.code) == (403, "insufficient_scope")
+    assert (await served.present(key.text, target="/verify/a?scope=admin")).status == 200
+    assert (await served.present("kw_live_guess", target="/verify?scope=admin")).status == 401
