@@ -84,9 +84,9 @@ def is_trustworthy(stored: str) -> bool:
         return False
     return (
         found.type is Type.ID
-        and found.memory_cost <= MAX_MEMORY_KIB
-        and found.time_cost <= MAX_ITERATIONS
-        and found.parallelism <= MAX_PARALLELISM
+        and 1 <= found.parallelism <= MAX_PARALLELISM
+        and 1 <= found.time_cost <= MAX_ITERATIONS
+        and 8 * found.parallelism <= found.memory_cost <= MAX_MEMORY_KIB
     )
 
 

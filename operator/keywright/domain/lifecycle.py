@@ -26,9 +26,10 @@ Expiry and revocation are terminal because they are judged from what is recorded
 
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
+from typing import assert_never
 
 from keywright.domain import hashing, policy, report
-from keywright.domain.apikey import InvalidSpec, KeyRecord, KeySpec, RecordState, Status, earliest
+from keywright.domain.apikey import InvalidSpec, KeyRecord, KeySpec, Phase, RecordState, Status, earliest
 from keywright.domain.delivery import Absent, Awaited, Foreign, Ours, SecretView
 from keywright.domain.keyclass import KeyClass
 from keywright.domain.plainkey import mask
@@ -50,6 +51,7 @@ __all__ = [
 
 WRITER_PATIENCE = timedelta(seconds=15)
 AWAIT_COLLECTION = timedelta(seconds=2)
+CONFLICT_RECHECK = timedelta(seconds=30)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -127,7 +129,7 @@ def decide(spec: KeySpec | InvalidSpec, observed: Observed, now: datetime) -> Pl
         revoked = replace(status, revoked_at=status.revoked_at or now)
         return _end(observed, revoked, report.revoked(spec, revoked), now)
     if current is not None:
-        if current.expires_at is not None and current.expires_at <= now:
+        if current.expires_at is not None and (current.expires_at <= now or _is_recorded_as_expired(status)):
             return _end(observed, status, report.expired(status, current.expires_at), now)
         return _keep(spec, observed, status, current, now)
     return _issue(spec, observed, status, now)
@@ -155,6 +157,8 @@ def propose(spec: KeySpec, observed: Observed, minted: KeyRecord) -> Status:
         observed.status,
         keys=(record,),
         class_name=key_class.name if key_class is not None else observed.status.class_name,
+        # Made with the key: by the time it is delivered its class may be gone.
+        masked_key=mask(key_class.prefix, minted.id) if key_class is not None else None,
     )
     return report.conclude(
         status, report.in_progress("the key is being delivered"), observed.generation, minted.issued_at
@@ -171,7 +175,8 @@ def _with_ends(spec: KeySpec, observed: Observed, now: datetime) -> Status:
     """
     records = []
     for record in observed.status.keys:
-        if record.expires_at is not None and record.expires_at <= now:
+        has_ended = _is_recorded_as_expired(observed.status) and record.state is RecordState.CURRENT
+        if record.expires_at is not None and (record.expires_at <= now or has_ended):
             records.append(record)
             continue
         verdict = policy.judge(spec, observed.key_class, record.issued_at)
@@ -180,8 +185,15 @@ def _with_ends(spec: KeySpec, observed: Observed, now: datetime) -> Status:
                 pass
             case policy.Refused(cap=cap):
                 ends_at = earliest(record.expires_at, cap)
+            case _:
+                assert_never(verdict)
         records.append(replace(record, expires_at=ends_at))
     return replace(observed.status, keys=tuple(records))
+
+
+def _is_recorded_as_expired(status: Status) -> bool:
+    """The end has been recorded and the Secret withdrawn: no clock that steps back undoes that."""
+    return status.phase is Phase.EXPIRED
 
 
 def _issue(spec: KeySpec, observed: Observed, status: Status, now: datetime) -> Plan:
@@ -194,14 +206,16 @@ def _issue(spec: KeySpec, observed: Observed, status: Status, now: datetime) -> 
         findings = report.stalled(status, Problem(verdict.reason, verdict.message))
         return _write(observed, status, findings, now)
     if verdict.ends_at is not None and verdict.ends_at <= now:
-        # Born past its end, or abandoned until then: a Pending that nobody received goes too.
-        ended = replace(status, keys=(), class_name=observed.key_class.name if observed.key_class else None)
+        # Born past its end, or abandoned until then. A Pending stays, because its writer may only be slow: what
+        # it delivers yet is recognised by that record and withdrawn.
+        ended = replace(status, class_name=observed.key_class.name if observed.key_class else None)
         return _end(observed, ended, report.expired(ended, verdict.ends_at), now)
     match secret:
         case Foreign():
             undelivered = replace(status, keys=())
             findings = report.stalled(undelivered, report.secret_conflict(spec.secret_name))
-            return _write(observed, undelivered, findings, now)
+            # No watch shows that a Secret without our label has gone, and removing it is the remedy.
+            return _write(observed, undelivered, findings, now, wake_at=now + CONFLICT_RECHECK)
         case Awaited():
             waiting = report.in_progress(
                 f"waiting for garbage collection of the Secret {spec.secret_name} of a deleted ApiKey of this name"
@@ -212,6 +226,8 @@ def _issue(spec: KeySpec, observed: Observed, status: Status, now: datetime) -> 
                 return Plan(action=Fence(secret if isinstance(secret, Ours) else None))
             assert observed.key_class is not None
             return Plan(action=Propose(observed.key_class))
+        case _:
+            assert_never(secret)
 
 
 def _resume(spec: KeySpec, observed: Observed, status: Status, pending: KeyRecord, now: datetime) -> Plan | None:
@@ -229,18 +245,20 @@ def _resume(spec: KeySpec, observed: Observed, status: Status, pending: KeyRecor
 def _promote(
     spec: KeySpec, observed: Observed, status: Status, pending: KeyRecord, secret: Ours, now: datetime
 ) -> Plan:
-    prefix = observed.key_class.prefix if observed.key_class is not None else ""
     current = replace(pending, state=RecordState.CURRENT)
     promoted = replace(
         status,
         keys=(current,),
         current_key_id=current.id,
-        masked_key=mask(prefix, current.id),
         issued_at=current.issued_at,
         secret_name=spec.secret_name,
         secret_uid=secret.uid,
     )
-    return _keep(spec, replace(observed, secret=secret), promoted, current, now)
+    observed = replace(observed, secret=secret)
+    if current.expires_at is not None and current.expires_at <= now:
+        ended = replace(promoted, expires_at=current.expires_at)
+        return _end(observed, ended, report.expired(ended, current.expires_at), now)
+    return _keep(spec, observed, promoted, current, now)
 
 
 def _keep(spec: KeySpec, observed: Observed, status: Status, current: KeyRecord, now: datetime) -> Plan:
@@ -255,7 +273,7 @@ def _keep(spec: KeySpec, observed: Observed, status: Status, current: KeyRecord,
     findings = report.live(
         current, is_suspended=spec.suspended, is_expiring=is_expiring, problem=problem, delivery=delivery
     )
-    wake_at = current.expires_at if is_expiring else warn_at
+    wake_at = current.expires_at if is_expiring or warn_at is None else warn_at
     return _write(observed, status, findings, now, wake_at=wake_at)
 
 
@@ -285,6 +303,8 @@ def _delivery_problem(spec: KeySpec, observed: Observed) -> Problem | None:
             return report.secret_conflict(spec.secret_name)
         case Absent() | Awaited():
             return report.secret_missing(spec.secret_name)
+        case _:
+            assert_never(observed.secret)
 
 
 def _end(observed: Observed, status: Status, findings: report.Findings, now: datetime) -> Plan:

@@ -3,7 +3,7 @@
 import re
 from datetime import UTC, datetime, timedelta
 
-__all__ = ["DURATION_PATTERN", "format_instant", "parse_duration", "parse_instant"]
+__all__ = ["DURATION_PATTERN", "format_duration", "format_instant", "parse_duration", "parse_instant"]
 
 # At least one part, in falling order. The look-ahead is Python's; the CRD says the same with minLength.
 DURATION_PATTERN = r"^([0-9]{1,4}d)?([0-9]{1,4}h)?([0-9]{1,4}m)?([0-9]{1,5}s)?$"
@@ -34,7 +34,18 @@ def parse_instant(text: str) -> datetime:
     instant = datetime.fromisoformat(text)
     if instant.tzinfo is None:
         raise ValueError("an instant needs a time zone offset, as in 2027-01-01T00:00:00Z")
-    return instant.astimezone(UTC)
+    try:
+        return instant.astimezone(UTC)
+    except OverflowError:
+        raise ValueError("an instant lies between the years 1 and 9999 in UTC") from None
+
+
+def format_duration(span: timedelta) -> str:
+    """Write a duration as :func:`parse_duration` reads it, as in ``90d`` or ``1h30m``."""
+    minutes, seconds = divmod(span.seconds, 60)
+    hours, minutes = divmod(minutes, 60)
+    parts = ((span.days, "d"), (hours, "h"), (minutes, "m"), (seconds, "s"))
+    return "".join(f"{value}{unit}" for value, unit in parts if value) or "0s"
 
 
 def format_instant(instant: datetime) -> str:
@@ -42,4 +53,5 @@ def format_instant(instant: datetime) -> str:
 
     A fraction is dropped, so an end is never written later than it is.
     """
-    return instant.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+    # strftime's %Y has no leading zeros on Linux, and a year before 1000 is not RFC 3339 without them.
+    return instant.astimezone(UTC).replace(microsecond=0, tzinfo=None).isoformat() + "Z"
