@@ -24,7 +24,13 @@ def parse_address(text: str, flag: str) -> Address:
         KeywrightError: if it is not one; the message names ``flag``.
 
     """
-    host, _, port = text.rpartition(":")
-    if not port.isascii() or not port.isdigit() or int(port) > 65535 or (":" in host and not host.startswith("[")):
+    host, colon, port = text.rpartition(":")
+    if (
+        not colon
+        or not port.isascii()
+        or not port.isdigit()
+        or int(port) > 65535
+        or (":" in host and not host.startswith("["))
+    ):
         raise KeywrightError(f"{flag}: not an address: write HOST:PORT, as in 127.0.0.1:8080 or [::1]:8080")
     return Address(host.strip("[]") or "0.0.0.0", int(port))  # noqa: S104 - asked for by leaving the host out

@@ -4,7 +4,7 @@ Every string has a ``max_length`` and every list a ``max_length``: unbounded one
 expensive for the API server's estimate and let one object fill etcd.
 """
 
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from typing import Annotated, Any
 
 from pydantic import (
@@ -44,7 +44,10 @@ def cel(rule: str, message: str) -> dict[str, JsonValue]:
 
 
 def _whole_utc_seconds(instant: datetime) -> datetime:
-    return instant.replace(microsecond=0)
+    try:
+        return instant.astimezone(UTC).replace(microsecond=0)
+    except OverflowError:
+        raise ValueError("an instant lies between the years 1 and 9999 in UTC") from None
 
 
 def _read_duration(value: Any) -> Any:

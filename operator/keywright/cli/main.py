@@ -14,6 +14,8 @@ from keywright.errors import KeywrightError
 
 __all__ = ["main"]
 
+LOG_FORMATS = ("human", "json")
+LOG_LEVELS = ("debug", "info", "warning", "error")
 EPILOG = """\
 examples:
   keywright crds | kubectl apply -f -
@@ -31,6 +33,7 @@ def main(arguments: Sequence[str] | None = None, environment: Mapping[str, str] 
     command = next((each for each in arguments if not each.startswith("-")), None)
     try:
         parsed = _parser(command, environment).parse_args(arguments)
+        _check_choices(parsed)
         logs.configure(form=parsed.log_format, level=parsed.log_level)
         if parsed.command == "operator":
             return _run_operator(parsed)
@@ -56,13 +59,13 @@ def _parser(command: str | None, environment: Mapping[str, str]) -> argparse.Arg
     shared = argparse.ArgumentParser(add_help=False)
     shared.add_argument(
         "--log-format",
-        choices=("human", "json"),
+        choices=LOG_FORMATS,
         default=environment.get("KEYWRIGHT_LOG_FORMAT", "human"),
         help="form of the log lines on standard error (default: human; KEYWRIGHT_LOG_FORMAT)",
     )
     shared.add_argument(
         "--log-level",
-        choices=("debug", "info", "warning", "error"),
+        choices=LOG_LEVELS,
         default=environment.get("KEYWRIGHT_LOG_LEVEL", "info"),
         help="least level that is logged (default: info; KEYWRIGHT_LOG_LEVEL)",
     )
@@ -86,6 +89,16 @@ def _parser(command: str | None, environment: Mapping[str, str]) -> argparse.Arg
 
         verifier_settings.add_arguments(verifier)
     return parser
+
+
+def _check_choices(parsed: argparse.Namespace) -> None:
+    """Argparse holds flags against their choices, but not the defaults that come from the environment."""
+    for name, given, choices in (
+        ("KEYWRIGHT_LOG_FORMAT", parsed.log_format, LOG_FORMATS),
+        ("KEYWRIGHT_LOG_LEVEL", parsed.log_level, LOG_LEVELS),
+    ):
+        if given not in choices:
+            raise KeywrightError(f"{name}: use one of {', '.join(choices)}")
 
 
 def _require(module: str, extra: str) -> None:

@@ -52,6 +52,7 @@ class SecretFacts:
     type: str = SECRET_TYPE
     is_immutable: bool = False
     is_deleting: bool = False
+    has_finalizers: bool = False
     is_empty: bool = False
     holds: str | None = None
 
@@ -114,6 +115,7 @@ def _is_as_we_write(facts: SecretFacts, owner: OwnerReference) -> bool:
     return (
         facts.type == SECRET_TYPE
         and not facts.is_immutable
+        and not facts.has_finalizers
         and facts.labels == labels_for(owner.name)
         and facts.annotations.keys() <= {FENCE_ANNOTATION}
         and facts.owners == (owner,)

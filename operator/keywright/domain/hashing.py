@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 
 from argon2 import PasswordHasher, Type, extract_parameters
-from argon2.exceptions import Argon2Error, InvalidHashError, VerifyMismatchError
+from argon2.exceptions import Argon2Error, InvalidHashError
 
 __all__ = [
     "MAX_ITERATIONS",
@@ -84,9 +84,9 @@ def is_trustworthy(stored: str) -> bool:
         return False
     return (
         found.type is Type.ID
-        and found.memory_cost <= MAX_MEMORY_KIB
-        and found.time_cost <= MAX_ITERATIONS
-        and found.parallelism <= MAX_PARALLELISM
+        and 1 <= found.parallelism <= MAX_PARALLELISM
+        and 1 <= found.time_cost <= MAX_ITERATIONS
+        and 8 * found.parallelism <= found.memory_cost <= MAX_MEMORY_KIB
     )
 
 
@@ -104,10 +104,11 @@ def verify(stored: str, plain: str) -> bool:
         return hmac.compare_digest(stored[len(_SHA256) :], actual)
     try:
         return _HASHER.verify(stored, plain)
-    except (VerifyMismatchError, InvalidHashError):
+    except (Argon2Error, InvalidHashError, ValueError) as error:
+        # The library has one exception for a hash that cannot be read and for memory that is not to be had.
+        if "memory" in str(error).lower():
+            raise MemoryError("argon2 could not run") from None
         return False
-    except Argon2Error:
-        raise MemoryError("argon2 could not run") from None
 
 
 def fingerprint(plain: str) -> str:

@@ -26,6 +26,7 @@ Expiry and revocation are terminal because they are judged from what is recorded
 
 from dataclasses import replace
 from datetime import datetime
+from typing import assert_never
 
 from keywright.domain import policy, report, rotation
 from keywright.domain.apikey import InvalidSpec, KeyRecord, KeySpec, RecordState, Status, earliest
@@ -33,7 +34,7 @@ from keywright.domain.minting import mint, resume
 from keywright.domain.plan import Observed, Plan
 from keywright.domain.reasons import Reason
 from keywright.domain.report import Problem
-from keywright.domain.standing import find_problem, finish, first_end, keep, write
+from keywright.domain.standing import find_problem, finish, first_end, is_recorded_as_expired, keep, write
 
 __all__ = ["decide"]
 
@@ -70,7 +71,7 @@ def _decide_unread(spec: InvalidSpec, observed: Observed, now: datetime) -> Plan
     if current is not None and current.expires_at is not None and current.expires_at <= now:
         return finish(observed, status, report.expired(status, current.expires_at), now)
     findings = report.stalled(status, Problem(Reason.INVALID_SPEC, spec.message))
-    return write(observed, status, findings, now, wake_at=first_end(status))
+    return write(observed, status, findings, now, wake_at=first_end(status, now))
 
 
 def _with_ends(spec: KeySpec, observed: Observed, now: datetime) -> Status:
@@ -80,7 +81,8 @@ def _with_ends(spec: KeySpec, observed: Observed, now: datetime) -> Status:
     """
     records = []
     for record in observed.status.keys:
-        if record.expires_at is not None and record.expires_at <= now:
+        has_ended = is_recorded_as_expired(observed, record)
+        if record.expires_at is not None and (record.expires_at <= now or has_ended):
             records.append(record)
             continue
         verdict = policy.judge(spec, observed.key_class, record.issued_at, first_issued_at=observed.status.issued_at)
@@ -91,6 +93,8 @@ def _with_ends(spec: KeySpec, observed: Observed, now: datetime) -> Status:
                 ends_at = earliest(record.expires_at, accepted)
             case policy.Refused(cap=cap):
                 ends_at = earliest(record.expires_at, cap)
+            case _:
+                assert_never(verdict)
         records.append(replace(record, expires_at=ends_at))
     return replace(observed.status, keys=tuple(records))
 
@@ -98,7 +102,9 @@ def _with_ends(spec: KeySpec, observed: Observed, now: datetime) -> Status:
 def _rotation_is_due(spec: KeySpec, observed: Observed, status: Status, current: KeyRecord, now: datetime) -> bool:
     if observed.key_class is None or spec.suspended or len(status.keys) >= rotation.MAX_RECORDS:
         return False
-    has_ended = current.expires_at is not None and current.expires_at <= now
+    has_ended = current.expires_at is not None and (
+        current.expires_at <= now or is_recorded_as_expired(observed, current)
+    )
     # What ended an ApiKey as a whole is not undone by a rotation; a ttl only ended this one key of it.
     if has_ended and (spec.ttl is None or current.expires_at != current.issued_at + spec.ttl):
         return False

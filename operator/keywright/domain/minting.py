@@ -9,6 +9,7 @@
 
 from dataclasses import replace
 from datetime import datetime, timedelta
+from typing import assert_never
 
 from keywright.domain import policy, report, rotation
 from keywright.domain.apikey import KeyRecord, KeySpec, RecordState, Status, earliest
@@ -16,7 +17,7 @@ from keywright.domain.delivery import Absent, Awaited, Foreign, Ours
 from keywright.domain.plainkey import mask
 from keywright.domain.plan import WRITER_PATIENCE, Deliver, Fence, Observed, Plan, Propose
 from keywright.domain.report import Problem
-from keywright.domain.standing import LOOK_AGAIN, finish, keep, write
+from keywright.domain.standing import LOOK_AGAIN, finish, first_end, keep, write
 
 __all__ = ["mint", "propose", "resume"]
 
@@ -57,6 +58,8 @@ def propose(spec: KeySpec, observed: Observed, minted: KeyRecord) -> Status:
             class_name=key_class.name,
             # A Secret that is gone is replaced by one that has no UID yet.
             secret_uid=status.secret_uid if isinstance(observed.secret, Ours) else None,
+            # Made with the key: by the time it is delivered its class may be gone.
+            masked_key=status.masked_key if current is not None else mask(key_class.prefix, minted.id),
         ),
     )
     if current is not None:
@@ -67,20 +70,20 @@ def propose(spec: KeySpec, observed: Observed, minted: KeyRecord) -> Status:
 def mint(spec: KeySpec, observed: Observed, status: Status, now: datetime) -> Plan:
     """Begin an issue or a rotation, or say why it cannot begin."""
     current, pending = status.record(RecordState.CURRENT), status.record(RecordState.PENDING)
-    delivered = tuple(each for each in status.keys if each.state is not RecordState.PENDING)
     verdict = policy.judge(spec, observed.key_class, now, first_issued_at=status.issued_at)
     if current is not None and not _may_deliver(observed, verdict, now):
-        return keep(spec, observed, replace(status, keys=delivered), current, now)
+        return keep(spec, observed, _without_undeliverable(observed, status), current, now)
     if isinstance(verdict, policy.Refused):
         findings = report.stalled(status, Problem(verdict.reason, verdict.message))
-        return write(observed, status, findings, now)
+        return write(observed, status, findings, now, wake_at=first_end(status, now))
     if verdict.ends_at is not None and verdict.ends_at <= now:
-        # Born past its end, or abandoned until then: a Pending that nobody received goes too.
-        ended = replace(status, keys=(), class_name=observed.key_class.name if observed.key_class else None)
+        # Born past its end, or abandoned until then. A Pending stays, because its writer may only be slow: what
+        # it delivers yet is recognised by that record and withdrawn.
+        ended = replace(status, class_name=observed.key_class.name if observed.key_class else None)
         return finish(observed, ended, report.expired(ended, verdict.ends_at), now)
     match observed.secret:
         case Foreign():
-            undelivered = replace(status, keys=())
+            undelivered = _without_undeliverable(observed, status)
             findings = report.stalled(undelivered, report.secret_conflict(spec.secret_name))
             return write(observed, undelivered, findings, now, wake_at=now + LOOK_AGAIN)
         case Awaited():
@@ -93,6 +96,15 @@ def mint(spec: KeySpec, observed: Observed, status: Status, now: datetime) -> Pl
                 return Plan(action=Fence(secret if isinstance(secret, Ours) else None))
             assert observed.key_class is not None
             return Plan(action=Propose(observed.key_class))
+        case _:
+            assert_never(observed.secret)
+
+
+def _without_undeliverable(observed: Observed, status: Status) -> Status:
+    """Drop a Pending whose writer, however slow, can only meet a conflict: somebody else's Secret is in its place."""
+    if not isinstance(observed.secret, Foreign):
+        return status
+    return replace(status, keys=tuple(each for each in status.keys if each.state is not RecordState.PENDING))
 
 
 def resume(spec: KeySpec, observed: Observed, status: Status, pending: KeyRecord, now: datetime) -> Plan:
@@ -119,7 +131,6 @@ def _may_deliver(observed: Observed, verdict: policy.Accepted | policy.Refused, 
 def _promote(
     spec: KeySpec, observed: Observed, status: Status, pending: KeyRecord, secret: Ours, now: datetime
 ) -> Plan:
-    prefix = observed.key_class.prefix if observed.key_class is not None else ""
     current = replace(pending, state=RecordState.CURRENT, grace_period=None)
     older = tuple(each for each in status.keys if each.id != pending.id)
     retiring = rotation.retire(older, now + (pending.grace_period or timedelta(0)))
@@ -127,7 +138,6 @@ def _promote(
         status,
         keys=(*retiring, current),
         current_key_id=current.id,
-        masked_key=mask(prefix, current.id),
         issued_at=status.issued_at or current.issued_at,
         secret_name=spec.secret_name,
         secret_uid=secret.uid,

@@ -10,7 +10,7 @@ from datetime import datetime, timedelta
 from keywright.domain.apikey import KeySpec, earliest
 from keywright.domain.keyclass import KeyClass, Requirement
 from keywright.domain.reasons import Reason
-from keywright.domain.times import format_instant
+from keywright.domain.times import format_duration
 
 __all__ = ["Accepted", "Refused", "grace_period", "judge"]
 
@@ -64,13 +64,13 @@ def judge(
     if asked is None:
         default = key_class.default_lifetime
         return Accepted(earliest(issued_at + default if default is not None else None, limit))
-    if limit is not None and asked > limit:
+    if key_class.max_lifetime is not None and limit is not None and asked > limit:
         field = "spec.ttl" if spec.ttl is not None else "spec.expiresAt"
         return Refused(
             reason=Reason.LIFETIME_EXCEEDED,
             message=(
                 f"{field} is beyond lifetime.max of class {key_class.name}: "
-                f"ask for an end of {format_instant(limit)} or earlier"
+                f"ask for {format_duration(key_class.max_lifetime)} from issue or less"
             ),
             cap=limit,
         )

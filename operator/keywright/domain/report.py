@@ -137,8 +137,9 @@ def revoked(spec: KeySpec, status: Status) -> Findings:
 def expired(status: Status, ended_at: datetime) -> Findings:
     """Past its end. Nothing brings this key back."""
     key = status.current_key_id
-    subject = f"key {key} ended" if key else "the end was past before a key was issued:"
-    return _ended(Reason.KEY_EXPIRED, f"{subject} at {format_instant(ended_at)}")
+    # Without a key the end may be counted from now, and a message must not move with the clock.
+    said = f"key {key} ended at {format_instant(ended_at)}" if key else "the end was past before a key was issued"
+    return _ended(Reason.KEY_EXPIRED, said)
 
 
 def conclude(status: Status, findings: Findings, generation: int, now: datetime) -> Status:
@@ -158,15 +159,16 @@ def notes(before: Status, after: Status) -> Iterator[Note]:
             return None
         return new
 
-    if (new := turned(ConditionType.SECRET_DELIVERED)) and new.reason == Reason.KEY_ISSUED:
-        yield Note(Reason.KEY_ISSUED, new.message)
+    # What a problem hides for a while in the conditions still is so: these are told by what is recorded.
+    if after.current_key_id is not None and before.current_key_id is None:
+        yield Note(Reason.KEY_ISSUED, f"key {after.current_key_id} is in place")
     yield from _rotation_notes(before, after)
-    if new := turned(ConditionType.ACTIVE):
-        old = find(before.conditions, ConditionType.ACTIVE)
-        if new.reason in (Reason.KEY_REVOKED, Reason.KEY_EXPIRED, Reason.KEY_SUSPENDED):
-            yield Note(Reason(new.reason), new.message)
-        elif old is not None and old.reason == Reason.KEY_SUSPENDED and new.reason == Reason.KEY_ISSUED:
-            yield Note(Reason.KEY_RESUMED, new.message)
+    if (new := turned(ConditionType.ACTIVE)) and new.reason in (Reason.KEY_REVOKED, Reason.KEY_EXPIRED):
+        yield Note(Reason(new.reason), new.message)
+    elif before.suspended_at is None and after.suspended_at is not None:
+        yield Note(Reason.KEY_SUSPENDED, "spec.suspended is set")
+    elif before.suspended_at is not None and after.suspended_at is None:
+        yield Note(Reason.KEY_RESUMED, f"key {after.current_key_id} is in place")
     if (new := turned(ConditionType.EXPIRING, on_reason=False)) and new.status == ConditionStatus.TRUE:
         yield Note(Reason.EXPIRES_SOON, new.message, is_warning=True)
     if (new := turned(ConditionType.STALLED)) and new.status == ConditionStatus.TRUE:

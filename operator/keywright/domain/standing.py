@@ -2,25 +2,28 @@
 
 from dataclasses import replace
 from datetime import datetime, timedelta
+from typing import assert_never
 
 from keywright.domain import hashing, policy, report, rotation
-from keywright.domain.apikey import KeyRecord, KeySpec, Status, earliest
+from keywright.domain.apikey import KeyRecord, KeySpec, Phase, Status, earliest
 from keywright.domain.delivery import Absent, Awaited, Foreign, Ours
+from keywright.domain.plainkey import mask
 from keywright.domain.plan import Observed, Plan, Withdraw
 from keywright.domain.reasons import Reason
 from keywright.domain.report import Problem
 from keywright.domain.times import format_instant
 
-__all__ = ["LOOK_AGAIN", "find_problem", "finish", "first_end", "keep", "write"]
+__all__ = ["LOOK_AGAIN", "find_problem", "finish", "first_end", "is_recorded_as_expired", "keep", "write"]
 
 # A foreign Secret carries no label of ours, so no watch tells when it goes.
-LOOK_AGAIN = timedelta(seconds=60)
+LOOK_AGAIN = timedelta(seconds=30)
 
 
 def keep(spec: KeySpec, observed: Observed, status: Status, current: KeyRecord, now: datetime) -> Plan:
     """Nothing is to be minted: say how the current key stands, and when to look again."""
-    if current.expires_at is not None and current.expires_at <= now:
-        return finish(observed, status, report.expired(status, current.expires_at), now)
+    if current.expires_at is not None and (current.expires_at <= now or is_recorded_as_expired(observed, current)):
+        ended = replace(status, expires_at=current.expires_at, rotate_at=None)
+        return finish(observed, ended, report.expired(ended, current.expires_at), now)
     rotate_at = rotation.rotate_at(spec, observed.key_class, current) if observed.key_class is not None else None
     warn_at = _warn_at(observed, current, rotate_at)
     status = replace(
@@ -28,6 +31,7 @@ def keep(spec: KeySpec, observed: Observed, status: Status, current: KeyRecord, 
         suspended_at=(status.suspended_at or now) if spec.suspended else None,
         expires_at=current.expires_at,
         rotate_at=rotate_at,
+        masked_key=mask(observed.key_class.prefix, current.id) if observed.key_class else status.masked_key,
     )
     is_expiring = warn_at is not None and warn_at <= now
     problem = find_problem(spec, observed, current) or _overflow(spec, observed, status, current, now)
@@ -35,7 +39,7 @@ def keep(spec: KeySpec, observed: Observed, status: Status, current: KeyRecord, 
     findings = report.live(
         status, current, is_suspended=spec.suspended, is_expiring=is_expiring, problem=problem, delivery=delivery
     )
-    ahead = [at for at in (warn_at, rotate_at, first_end(status)) if at is not None and at > now]
+    ahead = [at for at in (warn_at, rotate_at, first_end(status, now)) if at is not None and at > now]
     look_again = now + LOOK_AGAIN if isinstance(observed.secret, Foreign) else None
     return write(observed, status, findings, now, wake_at=earliest(*ahead, look_again))
 
@@ -60,8 +64,14 @@ def write(
     return Plan(status=None if concluded == observed.status else concluded, wake_at=wake_at)
 
 
-def first_end(status: Status) -> datetime | None:
-    return earliest(*(each.expires_at for each in status.keys))
+def is_recorded_as_expired(observed: Observed, record: KeyRecord) -> bool:
+    """Whether the end of this record has been recorded: no clock that steps back undoes that."""
+    return observed.status.phase is Phase.EXPIRED and record.id == observed.status.current_key_id
+
+
+def first_end(status: Status, now: datetime) -> datetime | None:
+    """The first end that is still ahead."""
+    return earliest(*(each.expires_at for each in status.keys if each.expires_at is not None and each.expires_at > now))
 
 
 def find_problem(spec: KeySpec, observed: Observed, current: KeyRecord) -> Problem | None:
@@ -96,12 +106,12 @@ def _overflow(spec: KeySpec, observed: Observed, status: Status, current: KeyRec
         return None
     if rotation.requested_grace(spec, observed.key_class, status, current, observed.secret, now) is None:
         return None
-    next_end = first_end(status)
-    assert next_end is not None
+    next_end = first_end(status, now)
     return Problem(
         Reason.INVALID_SPEC,
         f"{rotation.MAX_RECORDS} keys of this ApiKey are still accepted, so it cannot be rotated before "
-        f"{format_instant(next_end)}: rotate less often, or with a shorter gracePeriod",
+        f"{format_instant(next_end) if next_end is not None else 'one is revoked'}: rotate less often, or with a "
+        "shorter gracePeriod",
     )
 
 
@@ -113,3 +123,5 @@ def _delivery_problem(spec: KeySpec, observed: Observed) -> Problem | None:
             return report.secret_conflict(spec.secret_name)
         case Absent() | Awaited():
             return report.secret_missing(spec.secret_name)
+        case _:
+            assert_never(observed.secret)

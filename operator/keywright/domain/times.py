@@ -24,13 +24,6 @@ def parse_duration(text: str) -> timedelta:
     return timedelta(days=days, hours=hours, minutes=minutes, seconds=seconds)
 
 
-def format_duration(duration: timedelta) -> str:
-    """Write a duration as :func:`parse_duration` reads it; none at all is ``0s``."""
-    hours, rest = divmod(duration.seconds, 3600)
-    parts = ((duration.days, "d"), (hours, "h"), (rest // 60, "m"), (rest % 60, "s"))
-    return "".join(f"{number}{unit}" for number, unit in parts if number) or "0s"
-
-
 def parse_instant(text: str) -> datetime:
     """Read an RFC 3339 date-time with an offset, as UTC.
 
@@ -41,7 +34,18 @@ def parse_instant(text: str) -> datetime:
     instant = datetime.fromisoformat(text)
     if instant.tzinfo is None:
         raise ValueError("an instant needs a time zone offset, as in 2027-01-01T00:00:00Z")
-    return instant.astimezone(UTC)
+    try:
+        return instant.astimezone(UTC)
+    except OverflowError:
+        raise ValueError("an instant lies between the years 1 and 9999 in UTC") from None
+
+
+def format_duration(span: timedelta) -> str:
+    """Write a duration as :func:`parse_duration` reads it, as in ``90d`` or ``1h30m``."""
+    minutes, seconds = divmod(span.seconds, 60)
+    hours, minutes = divmod(minutes, 60)
+    parts = ((span.days, "d"), (hours, "h"), (minutes, "m"), (seconds, "s"))
+    return "".join(f"{value}{unit}" for value, unit in parts if value) or "0s"
 
 
 def format_instant(instant: datetime) -> str:
@@ -49,4 +53,5 @@ def format_instant(instant: datetime) -> str:
 
     A fraction is dropped, so an end is never written later than it is.
     """
-    return instant.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+    # strftime's %Y has no leading zeros on Linux, and a year before 1000 is not RFC 3339 without them.
+    return instant.astimezone(UTC).replace(microsecond=0, tzinfo=None).isoformat() + "Z"

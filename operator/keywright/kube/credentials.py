@@ -40,7 +40,21 @@ class Credentials:
     skips_verification: bool = False
 
     def ssl_context(self) -> ssl.SSLContext:
-        """TLS for this server. PEM texts pass through private files only where OpenSSL insists on files."""
+        """TLS for this server. PEM texts pass through private files only where OpenSSL insists on files.
+
+        Raises:
+            KeywrightError: if OpenSSL refuses a certificate or key.
+
+        """
+        try:
+            return self._ssl_context()
+        except (OSError, ValueError) as error:  # ssl.SSLError is an OSError
+            what = getattr(error, "reason", None) or type(error).__name__
+            raise KeywrightError(
+                f"the certificates of context {self.context} cannot be used ({what}): check KUBECONFIG"
+            ) from None
+
+    def _ssl_context(self) -> ssl.SSLContext:
         context = ssl.create_default_context(cadata=self.ca)
         if self.skips_verification:
             context.check_hostname = False

@@ -82,6 +82,8 @@ class Reflector:
                 delay = min(delay * 2, LAST_BACKOFF)
 
     async def _list(self) -> str:
+        # Only what was held before can have vanished: a sink that others feed too may learn of newer objects meanwhile.
+        held = list(self._sink.uids())
         seen: set[str] = set()
         version = ""
         pages = self._client.list_pages(
@@ -98,7 +100,7 @@ class Reflector:
                 self._sink.put(manifest)
             # A large picture must not stop requests from being answered.
             await asyncio.sleep(0)
-        for uid in [uid for uid in self._sink.uids() if uid not in seen]:
+        for uid in [uid for uid in held if uid not in seen]:
             self._sink.remove(uid)
         return version
 

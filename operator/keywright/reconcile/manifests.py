@@ -8,7 +8,7 @@ import binascii
 import hashlib
 from datetime import datetime
 
-from keywright.api import API_VERSION
+from keywright.api import API_VERSION, GROUP
 from keywright.domain import plainkey
 from keywright.domain.delivery import (
     FENCE_ANNOTATION,
@@ -80,13 +80,18 @@ def secret_facts(manifest: Manifest, *, holds: str | None) -> SecretFacts:
         labels=metadata.get("labels") or {},
         annotations=metadata.get("annotations") or {},
         owners=tuple(
-            OwnerReference(each["kind"], each["name"], each["uid"])
+            # A kind of another group is qualified, so that it is never taken for ours.
+            OwnerReference(
+                each["kind"] if each["apiVersion"].startswith(f"{GROUP}/") else f"{each['apiVersion']} {each['kind']}",
+                each["name"],
+                each["uid"],
+            )
             for each in metadata.get("ownerReferences") or ()
-            if each["apiVersion"].startswith("keywright.dev/")
         ),
         type=manifest.get("type", ""),
         is_immutable=bool(manifest.get("immutable")),
         is_deleting="deletionTimestamp" in metadata,
+        has_finalizers=bool(metadata.get("finalizers")),
         is_empty=not manifest.get("data"),
         holds=holds,
     )

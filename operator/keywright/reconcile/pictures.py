@@ -49,7 +49,9 @@ class ClassPicture:
         wanted = name
         if wanted in self._classes and self._classes[wanted] is None:
             return None
-        return resolve(wanted, (each for each in self._classes.values() if each is not None), BUILT_IN)
+        found = resolve(wanted, (each for each in self._classes.values() if each is not None), BUILT_IN)
+        # The built-in stands in for an absent object only, not for one that cannot be read.
+        return None if found is BUILT_IN and BUILT_IN.name in self._classes else found
 
 
 @dataclass(frozen=True, slots=True)

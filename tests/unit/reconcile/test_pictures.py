@@ -1,0 +1,212 @@
+"""What the operator's own watches show, and what they make of it."""
+
+from typing import Any
+
+import pytest
+
+from keywright.reconcile.pictures import ClassPicture, SecretPicture, WatchGuard
+from keywright.reconcile.ports import Ref
+from keywright.reconcile.roster import Roster
+
+A = Ref("payments", "a")
+LABELS = {"app.kubernetes.io/managed-by": "keywright", "keywright.dev/api-key": "a"}
+
+
+def a_class(uid: str, name: str = "gold", *, is_default: bool = False, **spec: Any) -> dict[str, Any]:
+    return {
+        "metadata": {
+            "name": name,
+            "uid": uid,
+            "creationTimestamp": "2026-06-01T12:00:00Z",
+            "annotations": {"keywright.dev/is-default-class": "true"} if is_default else {},
+        },
+        "spec": {"prefix": name} | spec,
+    }
+
+
+class Classes:
+    def __init__(self) -> None:
+        self.changed: list[str] = []
+        self.picture = ClassPicture(self.changed.append)
+
+    def prefix_of(self, name: str | None) -> str | None:
+        found = self.picture.resolve(name)
+        return found.prefix if found is not None else None
+
+
+def test_a_class_that_comes_changes_or_goes_is_told_by_name() -> None:
+    """And resolved as it is at that moment."""
+    given = Classes()
+    assert given.prefix_of("gold") is None
+    given.picture.put(a_class("u1"))
+    assert given.prefix_of("gold") == "gold"
+    given.picture.put(a_class("u1", prefix="acme"))
+    assert given.prefix_of("gold") == "acme"
+    given.picture.remove("u1")
+    assert given.prefix_of("gold") is None
+    assert given.changed == ["gold", "gold", "gold"]
+    assert list(given.picture.uids()) == []
+
+
+def test_a_class_that_says_the_same_again_is_no_news() -> None:
+    """A re-list of unchanged classes wakes no ApiKey; removing an unknown one neither."""
+    given = Classes()
+    for _ in range(3):
+        given.picture.put(a_class("u1"))
+    given.picture.remove("unknown")
+    assert given.changed == ["gold"]
+
+
+def test_a_class_deleted_and_made_anew_is_there_whatever_is_told_first() -> None:
+    """The removal of the old one must not take the new one along."""
+    given = Classes()
+    given.picture.put(a_class("u1"))
+    given.picture.put(a_class("u2", prefix="acme"))
+    given.picture.remove("u1")
+    assert given.prefix_of("gold") == "acme"
+    assert list(given.picture.uids()) == ["u2"]
+
+
+def test_a_class_that_cannot_be_read_does_not_exist_for_its_keys() -> None:
+    """It is refused rather than guessed, also where a built-in has the same name."""
+    given = Classes()
+    given.picture.put(a_class("u1", lifetime={"max": "for ever"}))
+    given.picture.put(a_class("u2", "standard", lifetime={"max": "for ever"}))
+    assert given.prefix_of("gold") is None
+    assert given.prefix_of("standard") is None
+    given.picture.put(a_class("u1"))
+    assert given.prefix_of("gold") == "gold"
+
+
+def test_an_unreadable_standard_is_not_replaced_by_the_built_in() -> None:
+    """The built-in applies as long as no object of that name exists; this one does."""
+    given = Classes()
+    given.picture.put(a_class("u2", "standard", lifetime={"max": "for ever"}))
+    assert given.prefix_of(None) is None
+
+
+def test_the_default_class_is_found_by_its_annotation() -> None:
+    """Else the built-in."""
+    given = Classes()
+    assert given.prefix_of(None) == "kw_live"
+    given.picture.put(a_class("u1", is_default=True))
+    assert given.prefix_of(None) == "gold"
+
+
+def a_secret(uid: str, name: str = "a", *, namespace: str = "payments", labels: Any = LABELS) -> dict[str, Any]:
+    return {"metadata": {"name": name, "namespace": namespace, "uid": uid, "labels": labels}}
+
+
+def test_a_secret_that_comes_or_goes_wakes_the_apikey_of_its_label() -> None:
+    """Once each; that it merely changed is of no interest."""
+    told: list[Ref] = []
+    picture = SecretPicture(told.append)
+    picture.put(a_secret("s1"))
+    picture.put(a_secret("s1"))
+    assert picture.uid_of(A) == "s1"
+    picture.remove("s1")
+    picture.remove("s1")
+    assert told == [A, A]
+    assert picture.uid_of(A) is None
+
+
+def test_a_secret_replaced_by_another_of_its_name_is_the_other() -> None:
+    """In whichever order the two are told."""
+    told: list[Ref] = []
+    picture = SecretPicture(told.append)
+    picture.put(a_secret("s1"))
+    picture.put(a_secret("s2"))
+    picture.remove("s1")
+    assert picture.uid_of(A) == "s2"
+    assert told == [A, A, A]
+
+
+@pytest.mark.parametrize("labels", [None, {}, {"app.kubernetes.io/managed-by": "keywright"}])
+def test_a_secret_without_our_label_wakes_nobody(labels: Any) -> None:
+    """It is known by its place all the same."""
+    told: list[Ref] = []
+    picture = SecretPicture(told.append)
+    picture.put(a_secret("s1", labels=labels))
+    picture.remove("s1")
+    assert told == []
+
+
+def test_the_uids_of_one_namespace() -> None:
+    """A re-list of one namespace must not remove the Secrets of another."""
+    picture = SecretPicture(lambda _: None)
+    picture.put(a_secret("s1"))
+    picture.put(a_secret("s2", namespace="web"))
+    assert list(picture.uids_in("payments")) == ["s1"]
+    assert set(picture.uids_in(None)) == set(picture.uids()) == {"s1", "s2"}
+
+
+class Guarded:
+    """A guard, the roster that the framework fills, and a clock of its own."""
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        self.now = 1000.0
+        monkeypatch.setattr("keywright.reconcile.pictures.time.monotonic", lambda: self.now)
+        self.roster = Roster(lambda _: None)
+        self.guard = WatchGuard(self.roster, "payments")
+
+    def framework_sees(self, uid: str, version: int) -> None:
+        self.roster.observe(A, _apikey(uid, version))
+
+    def guard_sees(self, uid: str, version: int) -> None:
+        self.guard.put(_apikey(uid, version))
+
+
+def _apikey(uid: str, version: int) -> dict[str, Any]:
+    return {"metadata": {"uid": uid, "resourceVersion": str(version), "creationTimestamp": "2026-06-01T12:00:00Z"}}
+
+
+def test_what_both_watches_have_shown_owes_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+    """In either order."""
+    given = Guarded(monkeypatch)
+    given.framework_sees("u1", 1)
+    given.guard_sees("u1", 1)
+    given.guard_sees("u1", 2)
+    given.framework_sees("u1", 2)
+    given.now += 100
+    assert given.guard.lag() == 0
+
+
+def test_what_the_framework_has_not_shown_lags_from_the_first_time(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Newer versions do not set the clock back, and a partial catching up does not end it."""
+    given = Guarded(monkeypatch)
+    given.guard_sees("u1", 1)
+    given.now += 10
+    given.guard_sees("u1", 5)
+    given.framework_sees("u1", 3)
+    assert given.guard.lag() == 10
+    given.framework_sees("u1", 5)
+    assert given.guard.lag() == 0
+
+
+def test_the_oldest_debt_counts(monkeypatch: pytest.MonkeyPatch) -> None:
+    """One ApiKey that never arrives is a dead watch, whatever the others do."""
+    given = Guarded(monkeypatch)
+    given.guard_sees("u1", 1)
+    given.now += 30
+    given.guard_sees("u2", 2)
+    assert given.guard.lag() == 30
+
+
+def test_a_deletion_that_the_framework_missed_is_made_good(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The roster forgets it, and nothing is owed for it any more."""
+    given = Guarded(monkeypatch)
+    given.framework_sees("u1", 1)
+    given.guard_sees("u1", 9)
+    given.guard.remove("u1")
+    given.now += 100
+    assert given.guard.lag() == 0
+    assert len(given.roster) == 0
+
+
+def test_a_relist_can_find_what_went_unnoticed(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Both what the roster holds in this namespace and what is still awaited."""
+    given = Guarded(monkeypatch)
+    given.framework_sees("u1", 1)
+    given.roster.observe(Ref("web", "b"), _apikey("u3", 1))
+    given.guard_sees("u2", 2)
+    assert set(given.guard.uids()) == {"u1", "u2"}
