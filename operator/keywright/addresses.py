@@ -1,14 +1,13 @@
-"""Addresses to listen on, as flags name them."""
+"""TCP addresses to listen on, as the flags of both processes name them."""
 
-from typing import NamedTuple
+from dataclasses import dataclass
 
-from keywright.errors import KeywrightError
-
-__all__ = ["Address", "parse_address"]
+__all__ = ["Tcp", "parse_tcp"]
 
 
-class Address(NamedTuple):
-    """A host and a TCP port; port 0 means any free one."""
+@dataclass(frozen=True, slots=True)
+class Tcp:
+    """A TCP address; an empty host means all interfaces, port 0 any free port."""
 
     host: str
     port: int
@@ -17,20 +16,18 @@ class Address(NamedTuple):
         return f"[{self.host}]:{self.port}" if ":" in self.host else f"{self.host}:{self.port}"
 
 
-def parse_address(text: str, flag: str) -> Address:
-    """Read ``HOST:PORT`` (``[::1]:80`` for IPv6, ``:80`` for every interface).
+def parse_tcp(text: str) -> Tcp:
+    """Read ``HOST:PORT`` or ``[v6]:PORT``.
 
     Raises:
-        KeywrightError: if it is not one; the message names ``flag``.
+        ValueError: if it is neither.
 
     """
     host, colon, port = text.rpartition(":")
-    if (
-        not colon
-        or not port.isascii()
-        or not port.isdigit()
-        or int(port) > 65535
-        or (":" in host and not host.startswith("["))
-    ):
-        raise KeywrightError(f"{flag}: not an address: write HOST:PORT, as in 127.0.0.1:8080 or [::1]:8080")
-    return Address(host.strip("[]") or "0.0.0.0", int(port))  # noqa: S104 - asked for by leaving the host out
+    if host.startswith("[") and host.endswith("]"):
+        host = host[1:-1]
+    elif ":" in host:
+        raise ValueError("an IPv6 address stands in brackets")
+    if not colon or not port.isascii() or not port.isdigit() or int(port) > 65535:
+        raise ValueError("a port is missing")
+    return Tcp(host, int(port))

@@ -9,7 +9,7 @@ import signal
 import sys
 from typing import Any
 
-from keywright.addresses import Address
+from keywright.addresses import Tcp
 from keywright.cli import logs
 from keywright.handlers.run import operate
 from keywright.handlers.settings import OperatorSettings
@@ -54,7 +54,7 @@ class Failpoint:
 async def main(namespace: str, failpoint: str) -> None:
     when, _, write = failpoint.partition(":")
     credentials = load()
-    settings = OperatorSettings(namespaces=(namespace,), health_listen=Address("127.0.0.1", 0))
+    settings = OperatorSettings(namespaces=(namespace,), health_listen=Tcp("127.0.0.1", 0))
     async with connect(credentials) as client:
         await operate(settings, credentials, client, Failpoint(client, when, int(write)), asyncio.Event())
 

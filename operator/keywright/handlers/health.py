@@ -6,7 +6,7 @@ from contextlib import asynccontextmanager
 
 from aiohttp import web
 
-from keywright.addresses import Address
+from keywright.addresses import Tcp
 from keywright.errors import KeywrightError
 from keywright.kube.reflector import Reflector
 from keywright.reconcile.pictures import WatchGuard
@@ -43,7 +43,7 @@ class Health:
 
 
 @asynccontextmanager
-async def serve(address: Address, health: Health) -> AsyncIterator[None]:
+async def serve(address: Tcp, health: Health) -> AsyncIterator[None]:
     """Answer probes for as long as the context is open.
 
     Raises:
@@ -64,7 +64,7 @@ async def serve(address: Address, health: Health) -> AsyncIterator[None]:
     runner = web.AppRunner(app, access_log=None)
     await runner.setup()
     try:
-        await web.TCPSite(runner, address.host, address.port).start()
+        await web.TCPSite(runner, address.host or None, address.port).start()
     except OSError as error:
         await runner.cleanup()
         raise KeywrightError(f"cannot listen on {address}: {error.strerror}: choose another --health-listen") from None

@@ -5,7 +5,7 @@ import os
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from keywright.addresses import Address, parse_address
+from keywright.addresses import Tcp, parse_tcp
 from keywright.errors import KeywrightError
 
 __all__ = ["OperatorSettings", "add_arguments", "from_arguments"]
@@ -16,7 +16,7 @@ class OperatorSettings:
     """Settings of ``keywright operator``. No namespaces means all of them."""
 
     namespaces: tuple[str, ...] = ()
-    health_listen: Address
+    health_listen: Tcp
     workers: int = 32
 
 
@@ -50,8 +50,14 @@ def from_arguments(arguments: argparse.Namespace, environment: Mapping[str, str]
     workers = arguments.workers or environment.get("KEYWRIGHT_WORKERS") or "32"
     if not workers.isascii() or not workers.isdigit() or not 1 <= int(workers) <= 1024:
         raise KeywrightError(f"--workers {workers!r} is not possible: use a whole number from 1 to 1024")
+    try:
+        address = parse_tcp(listen)
+    except ValueError:
+        raise KeywrightError(
+            f"--health-listen {listen!r} is not possible: use HOST:PORT, as in 127.0.0.1:8082"
+        ) from None
     return OperatorSettings(
         namespaces=tuple(dict.fromkeys(each.strip() for each in arguments.namespace or named if each.strip())),
-        health_listen=parse_address(listen, "--health-listen"),
+        health_listen=address,
         workers=int(workers),
     )

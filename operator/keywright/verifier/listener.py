@@ -11,25 +11,15 @@ from contextlib import closing, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
+from keywright.addresses import Tcp, parse_tcp
 from keywright.errors import KeywrightError
 
-__all__ = ["Address", "Listener", "Tcp", "Unix", "listen", "parse_address", "tls_context"]
+__all__ = ["Address", "Listener", "Unix", "listen", "parse_address", "tls_context"]
 
 BACKLOG = 1024
 HANDSHAKE_SECONDS = 5.0
 # The owner and its group: the proxy beside us gets in by group, the application does not.
 SOCKET_MODE = 0o660
-
-
-@dataclass(frozen=True, slots=True)
-class Tcp:
-    """A TCP address; an empty host means all interfaces, port 0 any free port."""
-
-    host: str
-    port: int
-
-    def __str__(self) -> str:
-        return f"[{self.host}]:{self.port}" if ":" in self.host else f"{self.host}:{self.port}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,14 +47,7 @@ def parse_address(text: str) -> Address:
         if not path or "\0" in path:
             raise ValueError("a path is missing")
         return Unix(Path(path))
-    host, colon, port = text.rpartition(":")
-    if host.startswith("[") and host.endswith("]"):
-        host = host[1:-1]
-    elif ":" in host:
-        raise ValueError("an IPv6 address stands in brackets")
-    if not colon or not port.isascii() or not port.isdigit() or int(port) > 65535:
-        raise ValueError("a port is missing")
-    return Tcp(host, int(port))
+    return parse_tcp(text)
 
 
 @dataclass(frozen=True, slots=True)

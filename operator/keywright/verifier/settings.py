@@ -7,9 +7,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TypeVar
 
+from keywright.addresses import Tcp, parse_tcp
 from keywright.domain.times import parse_duration
 from keywright.errors import KeywrightError
-from keywright.verifier.listener import Address, Tcp, parse_address
+from keywright.verifier.listener import Address, parse_address
 
 __all__ = ["VerifierSettings", "add_arguments", "from_arguments"]
 
@@ -104,7 +105,7 @@ def from_arguments(arguments: argparse.Namespace, environment: Mapping[str, str]
     address_form = "HOST:PORT, as in 127.0.0.1:8080"
     settings = VerifierSettings(
         listen=read("listen", parse_address, defaults.listen, f"{address_form}, or unix:/path/to/socket"),
-        admin_listen=read("admin-listen", _tcp, defaults.admin_listen, address_form),
+        admin_listen=read("admin-listen", parse_tcp, defaults.admin_listen, address_form),
         tls_cert=read("tls-cert", Path, None, "a file"),
         tls_key=read("tls-key", Path, None, "a file"),
         client_ca=read("client-ca", Path, None, "a file"),
@@ -151,10 +152,3 @@ def _boolean(text: str) -> bool:
     if text.lower() not in ("true", "false"):
         raise ValueError(text)
     return text.lower() == "true"
-
-
-def _tcp(text: str) -> Tcp:
-    address = parse_address(text)
-    if not isinstance(address, Tcp):
-        raise ValueError(text)  # noqa: TRY004 - the text is wrong, as in any other flag
-    return address

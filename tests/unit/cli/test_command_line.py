@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 import yaml
 
-from keywright.addresses import Address, parse_address
+from keywright.addresses import Tcp, parse_tcp
 from keywright.cli.main import main
 from keywright.errors import KeywrightError
 from keywright.handlers import settings
@@ -118,7 +118,7 @@ def _settings(*arguments: str, **environment: str) -> settings.OperatorSettings:
 
 def test_operator_settings_without_a_flag() -> None:
     """All namespaces, probes on loopback."""
-    assert _settings() == settings.OperatorSettings(namespaces=(), health_listen=Address("127.0.0.1", 8082), workers=32)
+    assert _settings() == settings.OperatorSettings(namespaces=(), health_listen=Tcp("127.0.0.1", 8082), workers=32)
 
 
 def test_every_flag_of_the_operator_has_a_twin_and_wins_over_it() -> None:
@@ -129,7 +129,7 @@ def test_every_flag_of_the_operator_has_a_twin_and_wins_over_it() -> None:
         "KEYWRIGHT_WORKERS": "4",
     }
     assert _settings(**environment) == settings.OperatorSettings(
-        namespaces=("payments", "web"), health_listen=Address("0.0.0.0", 9000), workers=4
+        namespaces=("payments", "web"), health_listen=Tcp("", 9000), workers=4
     )
     given = _settings("--namespace", "a", "--namespace", "b", "--workers", "8", **environment)
     assert (given.namespaces, given.workers) == (("a", "b"), 8)
@@ -147,7 +147,7 @@ def test_a_number_of_workers_that_cannot_be_is_refused_by_the_name_of_its_flag(w
 ADDRESSES = {
     "127.0.0.1:80": ("127.0.0.1", 80),
     "[::1]:80": ("::1", 80),
-    ":80": ("0.0.0.0", 80),
+    ":80": ("", 80),
     "localhost:0": ("localhost", 0),
 }
 
@@ -155,19 +155,16 @@ ADDRESSES = {
 @pytest.mark.parametrize(("text", "expected"), ADDRESSES.items(), ids=ADDRESSES)
 def test_an_address_is_host_and_port(text: str, expected: tuple[str, int]) -> None:
     """IPv6 in brackets, no host means every interface; it prints as it is written."""
-    address = parse_address(text, "--listen")
-    assert address == expected
-    assert parse_address(str(address), "--listen") == address
+    address = parse_tcp(text)
+    assert address == Tcp(*expected)
+    assert parse_tcp(str(address)) == address
 
 
-@pytest.mark.parametrize("text", ["", "host", "host:", "host:x", "host:65536", "::1:80", "host:-1", "host:٨"])
+@pytest.mark.parametrize("text", ["", "host", "host:", "host:x", "host:65536", "::1:80", "host:-1", "host:٨", "8082"])
 def test_anything_else_is_refused_by_the_name_of_its_flag(text: str) -> None:
-    """With both forms as examples."""
-    with pytest.raises(KeywrightError, match=r"^--listen: not an address: write HOST:PORT"):
-        parse_address(text, "--listen")
-
-
-def test_a_port_without_a_colon_is_refused() -> None:
-    """Who wants every interface says so with a colon."""
-    with pytest.raises(KeywrightError):
-        parse_address("8082", "--listen")
+    """With a form as example. Who wants every interface says so with a colon."""
+    with pytest.raises(ValueError, match=r"missing|brackets"):
+        parse_tcp(text)
+    if text:
+        with pytest.raises(KeywrightError, match=r"^--health-listen .*: use HOST:PORT"):
+            _settings("--health-listen", text)

@@ -6,7 +6,8 @@ from collections.abc import AsyncIterator
 
 import pytest
 
-from keywright.verifier.listener import Tcp, listen
+from keywright.addresses import Tcp
+from keywright.verifier.listener import listen
 from tests.unit.verifier.builders import CHEAP, api_key, mint, record, with_other_secret
 from tests.unit.verifier.wire import Reply, Served
 

@@ -5,8 +5,9 @@ from pathlib import Path
 
 import pytest
 
+from keywright.addresses import Tcp
 from keywright.errors import KeywrightError
-from keywright.verifier.listener import Tcp, Unix
+from keywright.verifier.listener import Unix
 from keywright.verifier.settings import VerifierSettings, add_arguments, from_arguments
 
 

@@ -8,8 +8,9 @@ from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass, field
 from typing import Any
 
+from keywright.addresses import Tcp
 from keywright.verifier.hub import Hub
-from keywright.verifier.listener import Tcp, listen
+from keywright.verifier.listener import listen
 from keywright.verifier.request import Limits
 from keywright.verifier.run import Verifier, assemble
 from keywright.verifier.settings import VerifierSettings
