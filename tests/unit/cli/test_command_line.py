@@ -99,7 +99,7 @@ def test_an_address_that_is_none_is_one_line_and_exit_one() -> None:
     done = _run("operator", "--health-listen", "nowhere:x")
     assert done.returncode == 1
     (line,) = done.stderr.splitlines()
-    assert line.startswith("keywright: --health-listen: not an address")
+    assert line.startswith("keywright: --health-listen 'nowhere:x' is not possible: use HOST:PORT")
 
 
 @pytest.mark.parametrize("name", ["KEYWRIGHT_LOG_LEVEL", "KEYWRIGHT_LOG_FORMAT"])
