@@ -1,0 +1,178 @@
+"""The servers under test, each as its users run it: the verifier (before a stand-in API server), and its rivals."""
+
+import contextlib
+import datetime as dt
+import http.client
+import shutil
+import socket
+import sys
+import time
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from keywright_local.certificates import CertificateAuthority
+from keywright_local.kubeconfigs import BearerToken, render_kubeconfig
+from tests.bench.bench import Bench
+from tests.bench.machine import pinned
+from tests.bench.measures import SkippedError
+from tests.support.processes import BIN, Process, free_address, start
+
+__all__ = ["Verifier", "nginx", "rival", "stand_in", "verifier", "verifier_with"]
+
+START_SECONDS = 60.0
+POLL_SECONDS = 0.005
+
+_NGINX = """\
+daemon off;
+worker_processes 1;
+pid {folder}/pid;
+error_log {folder}/error.log;
+events {{ worker_connections 1024; }}
+http {{
+  access_log off;
+  client_body_temp_path {folder}/body;
+  proxy_temp_path {folder}/proxy;
+  fastcgi_temp_path {folder}/fastcgi;
+  uwsgi_temp_path {folder}/uwsgi;
+  scgi_temp_path {folder}/scgi;
+  keepalive_requests 1000000000;
+  server {{
+    listen {address} backlog=1024;
+    location / {{ return 204; }}
+  }}
+}}
+"""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Verifier:
+    """A running verifier. ``ready_after`` is in seconds from the start of its process."""
+
+    process: Process
+    address: str
+    admin: str
+    ready_after: float
+
+    @property
+    def pid(self) -> int:
+        return self.process.popen.pid
+
+    def count(self, name: str) -> int:
+        """A counter or gauge of its metrics, as in ``argon2_runs_total``; labels go with the name."""
+        wanted = f"keywright_verifier_{name} "
+        for line in _get(self.admin, "/metrics")[1].splitlines():
+            if line.startswith(wanted):
+                return int(float(line.removeprefix(wanted)))
+        raise LookupError(f"the verifier has no metric {wanted}")
+
+
+@contextlib.contextmanager
+def stand_in(bench: Bench, keys: int) -> Iterator[Path]:
+    """A stand-in API server with so many ApiKeys; yields a kubeconfig for it."""
+    address, folder = free_address(), bench.folder / f"stand-in-{keys}-{time.monotonic_ns()}"
+    folder.mkdir()
+    now = dt.datetime.now(dt.UTC)
+    authority = CertificateAuthority.create("keywright-bench", now=now)
+    pair = authority.issue_for_server(["localhost"], ["127.0.0.1"], now=now)
+    certificate, private_key, kubeconfig = folder / "tls.crt", folder / "tls.key", folder / "kubeconfig"
+    certificate.write_bytes(pair.public)
+    private_key.write_bytes(pair.private)
+    kubeconfig.write_bytes(
+        render_kubeconfig(
+            server=f"https://{address}",
+            authority=authority.key_pair.public,
+            user="bench",
+            credential=BearerToken(token="nobody-asks"),
+        )
+    )
+    command = [sys.executable, "-m", "tests.bench.stand_in", address, str(keys), str(certificate), str(private_key)]
+    with start(command, kubeconfig=None, log=folder / "log") as process:
+        _wait(process, lambda: _is_listening(address))
+        yield kubeconfig
+
+
+@contextlib.contextmanager
+def verifier(bench: Bench, kubeconfig: Path, *flags: str, core: int | None = None) -> Iterator[Verifier]:
+    """``keywright verifier``, ready; held on one core if asked for."""
+    listen, admin = free_address(), free_address()
+    command = [str(BIN / "keywright"), "verifier", "--listen", listen, "--admin-listen", admin, *flags]
+    started_at = time.monotonic()
+    log = bench.folder / f"verifier-{time.monotonic_ns()}.log"
+    with start(command if core is None else pinned(core, command), kubeconfig=kubeconfig, log=log) as process:
+        _wait(process, lambda: _get(admin, "/readyz")[0] == 200)
+        yield Verifier(process=process, address=listen, admin=admin, ready_after=time.monotonic() - started_at)
+
+
+@contextlib.contextmanager
+def verifier_with(bench: Bench, keys: int, *, core: int | None = None) -> Iterator[Verifier]:
+    """A verifier that has read so many keys from a stand-in API server."""
+    with (
+        stand_in(bench, keys) as kubeconfig,
+        verifier(bench, kubeconfig, "--all-namespaces", core=core) as found,
+    ):
+        assert found.count("keys") == keys, f"the verifier holds {found.count('keys')} keys of {keys}"
+        yield found
+
+
+@contextlib.contextmanager
+def nginx(bench: Bench, *, core: int) -> Iterator[str]:
+    """Debian's nginx that answers 204 to everything: one worker, keepalive, no access log. Yields its address.
+
+    Raises:
+        SkippedError: where there is no nginx.
+
+    """
+    program = shutil.which("nginx", path="/usr/sbin:/usr/local/sbin:/usr/bin:/usr/local/bin")
+    if program is None:
+        raise SkippedError("there is no nginx: make test-deps")
+    address, folder = free_address(), bench.folder / f"nginx-{time.monotonic_ns()}"
+    folder.mkdir()
+    # Its worker may be another user, who has to get through here.
+    folder.chmod(0o755)
+    (folder / "nginx.conf").write_text(_NGINX.format(folder=folder, address=address))
+    arguments = [program, "-e", str(folder / "error.log"), "-p", str(folder), "-c", str(folder / "nginx.conf")]
+    with start(pinned(core, arguments), kubeconfig=None, log=folder / "log") as process:
+        _wait(process, lambda: _is_listening(address))
+        yield address
+
+
+@contextlib.contextmanager
+def rival(bench: Bench, name: str, *, core: int) -> Iterator[str]:
+    """A Python server (``uvicorn`` or ``granian``) that judges nothing and answers 204. Yields its address."""
+    address = free_address()
+    host, _, port = address.rpartition(":")
+    arguments: dict[str, Sequence[str]] = {
+        "uvicorn": ["--no-access-log", "--log-level", "warning", "tests.bench.rivals:asgi"],
+        "granian": ["--interface", "rsgi", "--workers", "1", "--loop", "uvloop", "tests.bench.rivals:rsgi"],
+    }
+    command = [str(BIN / name), "--host", host, "--port", port, *arguments[name]]
+    with start(pinned(core, command), kubeconfig=None, log=bench.folder / f"{name}.log") as process:
+        _wait(process, lambda: _is_listening(address))
+        yield address
+
+
+def _wait(process: Process, is_met: Callable[[], bool]) -> None:
+    deadline = time.monotonic() + START_SECONDS
+    while not is_met():
+        assert process.popen.poll() is None, f"exited with {process.popen.returncode}: {process.log}"
+        assert time.monotonic() < deadline, f"not up after {START_SECONDS:.0f} s: {process.log}"
+        time.sleep(POLL_SECONDS)
+
+
+def _is_listening(address: str) -> bool:
+    host, _, port = address.rpartition(":")
+    with socket.socket() as probe:
+        return probe.connect_ex((host, int(port))) == 0
+
+
+def _get(address: str, path: str) -> tuple[int, str]:
+    connection = http.client.HTTPConnection(address, timeout=5)
+    try:
+        connection.request("GET", path)
+        response = connection.getresponse()
+        return response.status, response.read().decode()
+    except OSError:
+        return 0, ""
+    finally:
+        connection.close()
