@@ -9,7 +9,7 @@ import pytest
 
 from keywright_local import AuditLevel, ControlPlane, named_cluster
 from tests.support.kube import Kube
-from tests.support.processes import Process, operator
+from tests.support.processes import Process, operator, verifier
 
 ROOT = Path(__file__).parents[2]
 
@@ -73,6 +73,14 @@ def shared_operator(plane: ControlPlane, tmp_path_factory: pytest.TempPathFactor
     log = tmp_path_factory.mktemp("operator") / "log"
     with operator(account, log, "--log-format", "json", "--log-level", "debug") as process:
         yield process
+
+
+@pytest.fixture(scope="session")
+def verifying(plane: ControlPlane, tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """A verifier of all namespaces; the address it judges at."""
+    log = tmp_path_factory.mktemp("verifier") / "log"
+    with verifier(plane.kubeconfig, log) as (_, listen, _admin):
+        yield listen
 
 
 Namespaces = Callable[[Kube], str]

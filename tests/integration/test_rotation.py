@@ -2,7 +2,7 @@
 
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -14,18 +14,11 @@ from keywright_local import ControlPlane
 from tests.integration.conftest import Namespaces
 from tests.integration.test_crash import crash
 from tests.support.kube import Kube, Manifest, eventually
-from tests.support.processes import Process, get, operator, verifier
+from tests.support.processes import Process, get, operator
 
 # A rotation is four writes: Pending record, Secret, Current record, event.
 ROTATION = [f"{when}:{write}" for write in (1, 2, 3, 4) for when in ("before", "after")]
 CHEAP = {"hashing": {"algorithm": "sha256"}}
-
-
-@pytest.fixture(scope="module")
-def verifying(plane: ControlPlane, tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
-    log = tmp_path_factory.mktemp("verifier") / "log"
-    with verifier(plane.kubeconfig, log) as (_, listen, _admin):
-        yield listen
 
 
 @pytest.fixture

@@ -2,7 +2,6 @@
 
 import subprocess
 import time
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -11,14 +10,6 @@ from keywright.domain import plainkey
 from keywright_local import ControlPlane
 from tests.support.kube import Kube, eventually
 from tests.support.processes import Process, free_address, get, verifier
-
-
-@pytest.fixture(scope="module")
-def verifying(plane: ControlPlane, tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
-    """A verifier of all namespaces; the address it judges at."""
-    log = tmp_path_factory.mktemp("verifier") / "log"
-    with verifier(plane.kubeconfig, log) as (_, listen, _admin):
-        yield listen
 
 
 @pytest.fixture

@@ -75,7 +75,7 @@ def mint(spec: KeySpec, observed: Observed, status: Status, now: datetime) -> Pl
         return keep(spec, observed, _without_undeliverable(observed, status), current, now)
     if isinstance(verdict, policy.Refused):
         findings = report.stalled(status, Problem(verdict.reason, verdict.message))
-        return write(observed, status, findings, now, wake_at=first_end(status, now))
+        return write(observed, status, findings, now, wake_at=earliest(first_end(status, now), verdict.lapses_at))
     if verdict.ends_at is not None and verdict.ends_at <= now:
         # Born past its end, or abandoned until then. A Pending stays, because its writer may only be slow: what
         # it delivers yet is recognised by that record and withdrawn.

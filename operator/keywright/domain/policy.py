@@ -29,6 +29,8 @@ class Refused:
     reason: Reason
     message: str
     cap: datetime | None = None
+    lapses_at: datetime | None = None
+    """When a key not yet issued could be: an absolute end comes within reach by itself."""
 
 
 def judge(
@@ -73,6 +75,7 @@ def judge(
                 f"ask for {format_duration(key_class.max_lifetime)} from issue or less"
             ),
             cap=limit,
+            lapses_at=spec.expires_at - key_class.max_lifetime if spec.expires_at is not None else None,
         )
     return Accepted(asked)
 

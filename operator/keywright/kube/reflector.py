@@ -71,15 +71,17 @@ class Reflector:
                     self.synced.set()
                 await self._watch(self._version)
                 delay, was_failing = FIRST_BACKOFF, False
+                # Watches end every few minutes; one that ends at once must not become a hot loop.
+                await asyncio.sleep(FIRST_BACKOFF)
             except GoneError:
                 self._version = None
+                delay = await _pause(delay)
             except ApiError as error:
                 if not was_failing:
                     logger.warning("%s; trying again until it answers", error)
                 was_failing = True
                 # A watch that broke resumes where it was; the API server says 410 if it cannot.
-                await asyncio.sleep(delay * random.uniform(0.5, 1.0))  # noqa: S311 - jitter
-                delay = min(delay * 2, LAST_BACKOFF)
+                delay = await _pause(delay)
 
     async def _list(self) -> str:
         # Only what was held before can have vanished: a sink that others feed too may learn of newer objects meanwhile.
@@ -127,3 +129,9 @@ class Reflector:
             case "ERROR":
                 raise from_response(manifest.get("code", 500), str(manifest.get("reason")), "watch")
         self._version = manifest["metadata"]["resourceVersion"]
+
+
+async def _pause(delay: float) -> float:
+    """Wait for about ``delay`` seconds; the next delay is twice as long, up to a bound."""
+    await asyncio.sleep(delay * random.uniform(0.5, 1.0))  # noqa: S311 - jitter
+    return min(delay * 2, LAST_BACKOFF)

@@ -596,6 +596,14 @@ def test_a_refused_lifetime_is_said_once() -> None:
     assert decide(asked, observed(key_class=BOUNDED, status=status), NOW + SECOND).is_noop
 
 
+def test_an_end_that_comes_within_reach_is_looked_at_again() -> None:
+    """Refused today, it is issued by itself on the day from which the class allows it."""
+    asked = spec(expires_at=NOW + 400 * DAY)
+    plan = decide(asked, observed(key_class=BOUNDED), NOW)
+    assert plan.wake_at == NOW + 35 * DAY
+    assert decide(asked, observed(key_class=BOUNDED), NOW + 35 * DAY).action == Propose(BOUNDED)
+
+
 def test_a_conflict_is_looked_at_again() -> None:
     """The remedy is to delete the Secret; one without our label is in no watch, so time must wake us."""
     assert decide(spec(), observed(secret=Foreign()), NOW).wake_at is not None
