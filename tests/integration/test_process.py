@@ -33,6 +33,10 @@ def test_it_waits_for_crds_and_rights(tmp_path: Path) -> None:
             eventually(lambda: get(probes, "/readyz")[0] == 200, within=30)
             kube.apikey("default", "key")
             kube.wait("default", "key", Active="True")
+            shown = get(probes, "/metrics")[2].splitlines()
+            assert 'keywright_operator_transitions_total{reason="KeyIssued"} 1' in shown
+            assert "keywright_operator_apikeys 1" in shown
+            assert any(line.startswith("keywright_apikey_issue_timestamp_seconds{") for line in shown)
             waiting = [line for line in process.log.splitlines() if "waiting:" in line]
             assert len(waiting) == len(set(waiting)) <= 4
             assert process.stop() == 0

@@ -8,6 +8,7 @@ from aiohttp import web
 
 from keywright.addresses import Tcp
 from keywright.errors import KeywrightError
+from keywright.exposition import CONTENT_TYPE
 from keywright.kube.reflector import Reflector
 from keywright.reconcile.pictures import WatchGuard
 
@@ -30,10 +31,13 @@ class Health:
         lag = max((guard.lag() for guard in self._guards), default=0.0)
         if lag > LONGEST_LAG:
             return f"the watch of ApiKeys is dead: an event is overdue for {lag:.0f} s"
-        heard_at = min((each.heard_at or self._started_at for each in self._reflectors), default=0.0)
-        if (silence := time.monotonic() - heard_at) > LONGEST_SILENCE:
+        if (silence := self.silence()) > LONGEST_SILENCE:
             return f"the API server has not been heard from for {silence:.0f} s"
         return None
+
+    def silence(self) -> float:
+        """For how many seconds nothing has been heard on the quietest watch."""
+        return time.monotonic() - min(each.heard_at or self._started_at for each in self._reflectors)
 
     def unready(self) -> str | None:
         """Why this process does not reconcile yet, or any more."""
@@ -43,8 +47,8 @@ class Health:
 
 
 @asynccontextmanager
-async def serve(address: Tcp, health: Health) -> AsyncIterator[None]:
-    """Answer probes for as long as the context is open.
+async def serve(address: Tcp, health: Health, exposition: Callable[[], bytes]) -> AsyncIterator[None]:
+    """Answer probes and ``/metrics`` for as long as the context is open.
 
     Raises:
         KeywrightError: if the address cannot be listened on.
@@ -58,7 +62,11 @@ async def serve(address: Tcp, health: Health) -> AsyncIterator[None]:
 
         return handle
 
+    async def metrics(request: web.Request) -> web.Response:  # noqa: ARG001 - aiohttp's signature
+        return web.Response(body=exposition(), headers={"Content-Type": CONTENT_TYPE})
+
     app = web.Application()
+    app.router.add_get("/metrics", metrics)
     app.router.add_get("/healthz", answer(health.problem))  # type: ignore[arg-type]
     app.router.add_get("/readyz", answer(health.unready))  # type: ignore[arg-type]
     runner = web.AppRunner(app, access_log=None)

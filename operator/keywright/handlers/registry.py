@@ -35,8 +35,8 @@ def build_registry(credentials: Credentials, roster: Roster, queue: WorkQueue) -
             roster.forget_uid(manifest["metadata"]["uid"])
             queue.schedule.set(ref, None)
             return
-        roster.observe(ref, manifest)
-        queue.add(ref, manifest)
+        if roster.observe(ref, manifest):
+            queue.add(ref, manifest)
 
     return registry
 

@@ -11,6 +11,7 @@ from typing import Any
 import kopf
 
 from keywright.domain.delivery import MANAGED_BY
+from keywright.exposition import expose
 from keywright.handlers.health import Health, serve
 from keywright.handlers.preflight import wait_until_usable
 from keywright.handlers.registry import build_registry, build_settings
@@ -20,6 +21,7 @@ from keywright.kube.credentials import Credentials
 from keywright.kube.reflector import Reflector
 from keywright.kube.resources import APIKEYCLASSES, APIKEYS, SECRETS
 from keywright.reconcile.hasher import PooledHasher
+from keywright.reconcile.metrics import Metrics
 from keywright.reconcile.pictures import ClassPicture, SecretPicture, WatchGuard
 from keywright.reconcile.ports import Api, Ref
 from keywright.reconcile.reconciler import Reconciler
@@ -78,7 +80,8 @@ async def operate(
     """Watch through ``client``, write through ``api``, until ``stop`` is set."""
     rng = random.SystemRandom()
     namespaces: tuple[str | None, ...] = settings.namespaces or (None,)
-    hasher = PooledHasher()
+    metrics = Metrics(per_key=settings.per_key_metrics)
+    hasher = PooledHasher(metrics)
 
     def changed(ref: Ref) -> None:
         # At the start no ApiKey is known yet; each will be looked at when its own event comes.
@@ -96,9 +99,16 @@ async def operate(
     secrets = SecretPicture(changed)
     guards = [WatchGuard(roster, namespace) for namespace in namespaces]
     reconciler = Reconciler(
-        api=api, classes=classes, secret_uids=secrets, roster=roster, hasher=hasher, clock=_now, rng=rng
+        api=api,
+        classes=classes,
+        secret_uids=secrets,
+        roster=roster,
+        hasher=hasher,
+        clock=_now,
+        rng=rng,
+        metrics=metrics,
     )
-    queue = WorkQueue(reconciler.reconcile, clock=_now, rng=rng, workers=settings.workers)
+    queue = WorkQueue(reconciler.reconcile, clock=_now, rng=rng, workers=settings.workers, metrics=metrics)
     first = [Reflector(client, APIKEYCLASSES, classes)] + [
         Reflector(
             client,
@@ -115,7 +125,11 @@ async def operate(
         for guard, namespace in zip(guards, namespaces, strict=True)
     ]
     health = Health([*first, *second], guards)
-    async with serve(settings.health_listen, health), asyncio.TaskGroup() as tasks:
+
+    def exposition() -> bytes:
+        return expose(metrics.samples(roster=roster, queue_depth=len(queue), watch_age=health.silence))
+
+    async with serve(settings.health_listen, health, exposition), asyncio.TaskGroup() as tasks:
         background: list[asyncio.Task[Any]] = [tasks.create_task(each.run()) for each in (*first, *second)]
         stopping = tasks.create_task(stop.wait())
         logger.info(

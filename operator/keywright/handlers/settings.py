@@ -18,6 +18,7 @@ class OperatorSettings:
     namespaces: tuple[str, ...] = ()
     health_listen: Tcp
     workers: int = 32
+    per_key_metrics: bool = True
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -31,10 +32,16 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--health-listen",
         metavar="HOST:PORT",
-        help="where /healthz and /readyz are served (default: 127.0.0.1:8082) [KEYWRIGHT_HEALTH_LISTEN]",
+        help="where /healthz, /readyz and /metrics are served (default: 127.0.0.1:8082) [KEYWRIGHT_HEALTH_LISTEN]",
     )
     parser.add_argument(
         "--workers", metavar="N", help="ApiKeys that are worked on at once (default: 32) [KEYWRIGHT_WORKERS]"
+    )
+    parser.add_argument(
+        "--per-key-metrics",
+        metavar="BOOL",
+        choices=("true", "false"),
+        help="offer the instants of each ApiKey, up to 10,000 (default: true) [KEYWRIGHT_PER_KEY_METRICS]",
     )
 
 
@@ -50,6 +57,9 @@ def from_arguments(arguments: argparse.Namespace, environment: Mapping[str, str]
     workers = arguments.workers or environment.get("KEYWRIGHT_WORKERS") or "32"
     if not workers.isascii() or not workers.isdigit() or not 1 <= int(workers) <= 1024:
         raise KeywrightError(f"--workers {workers!r} is not possible: use a whole number from 1 to 1024")
+    per_key = arguments.per_key_metrics or environment.get("KEYWRIGHT_PER_KEY_METRICS") or "true"
+    if per_key not in ("true", "false"):
+        raise KeywrightError(f"--per-key-metrics {per_key!r} is not possible: use true or false")
     try:
         address = parse_tcp(listen)
     except ValueError:
@@ -60,4 +70,5 @@ def from_arguments(arguments: argparse.Namespace, environment: Mapping[str, str]
         namespaces=tuple(dict.fromkeys(each.strip() for each in arguments.namespace or named if each.strip())),
         health_listen=address,
         workers=int(workers),
+        per_key_metrics=per_key == "true",
     )

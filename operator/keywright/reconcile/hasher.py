@@ -7,6 +7,7 @@ from concurrent.futures import ThreadPoolExecutor
 
 from keywright.domain import hashing
 from keywright.domain.hashing import Hashing
+from keywright.reconcile.metrics import Metrics
 
 __all__ = ["PooledHasher"]
 
@@ -14,16 +15,19 @@ __all__ = ["PooledHasher"]
 class PooledHasher:
     """Hashes in a bounded pool. Waiting work queues up in order."""
 
-    def __init__(self, threads: int | None = None) -> None:
+    def __init__(self, metrics: Metrics, threads: int | None = None) -> None:
+        self._metrics = metrics
         self._pool = ThreadPoolExecutor(threads or os.cpu_count() or 1, thread_name_prefix="argon2")
 
     async def hash(self, plain: str, parameters: Hashing) -> str:
         salt = secrets.token_bytes(hashing.SALT_BYTES)
         loop = asyncio.get_running_loop()
-        return await loop.run_in_executor(self._pool, hashing.hash_key, plain, parameters, salt)
+        with self._metrics.argon2():
+            return await loop.run_in_executor(self._pool, hashing.hash_key, plain, parameters, salt)
 
     async def verify(self, stored: str, plain: str) -> bool:
-        return await asyncio.get_running_loop().run_in_executor(self._pool, hashing.verify, stored, plain)
+        with self._metrics.argon2():
+            return await asyncio.get_running_loop().run_in_executor(self._pool, hashing.verify, stored, plain)
 
     def close(self) -> None:
         """Let running hashes end and drop the waiting ones."""

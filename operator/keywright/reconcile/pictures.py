@@ -82,11 +82,20 @@ class SecretPicture:
         self._tell(seen)
 
     def remove(self, uid: str) -> None:
-        if (seen := self._seen.pop(uid, None)) is None:
-            return
-        if self._uids.get(seen.secret) == uid:
+        if (seen := self.forget(uid)) is not None:
+            self._tell(seen)
+
+    def forget(self, uid: str) -> _Seen | None:
+        """Take a Secret out without telling anybody, as when the operator has removed it itself."""
+        seen = self._seen.pop(uid, None)
+        if seen is not None and self._uids.get(seen.secret) == uid:
             del self._uids[seen.secret]
-        self._tell(seen)
+        return seen
+
+    def note(self, secret: Ref, uid: str, apikey: Ref) -> None:
+        """The operator has written this Secret itself: nobody has to be told when the watch shows it."""
+        self._seen[uid] = _Seen(secret, apikey)
+        self._uids[secret] = uid
 
     def uids(self) -> Collection[str]:
         return self._seen.keys()

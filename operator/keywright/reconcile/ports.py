@@ -49,6 +49,12 @@ class SecretUids(Protocol):
 
     def uid_of(self, ref: Ref) -> str | None: ...
 
+    def note(self, secret: Ref, uid: str, apikey: Ref) -> None:
+        """We have just written this Secret: the watch will have no news in that."""
+
+    def forget(self, uid: str) -> object:
+        """We have just removed it, likewise."""
+
 
 class Hasher(Protocol):
     """Argon2 somewhere off the event loop."""

@@ -22,6 +22,7 @@ from keywright.kube.client import Manifest
 from keywright.kube.errors import ApiError, ApiUnavailableError, ConflictError, NotFoundError
 from keywright.kube.resources import APIKEYS, EVENTS, SECRETS
 from keywright.reconcile import manifests
+from keywright.reconcile.metrics import Metrics
 from keywright.reconcile.ports import Api, Classes, Clock, Hasher, Ref, SecretUids
 from keywright.reconcile.roster import Roster
 
@@ -61,6 +62,7 @@ class Reconciler:
         hasher: Hasher,
         clock: Clock,
         rng: Random,
+        metrics: Metrics,
     ) -> None:
         self._api = api
         self._classes = classes
@@ -69,6 +71,7 @@ class Reconciler:
         self._hasher = hasher
         self._clock = clock
         self._rng = rng
+        self._metrics = metrics
 
     async def reconcile(self, ref: Ref, seen: Manifest | None = None) -> datetime | None:
         """Do what is to be done for one ApiKey; return when the passing of time calls for another look.
@@ -162,6 +165,7 @@ class Reconciler:
                     await self._api.delete(SECRETS, ref.namespace, name, uid=uid)
                 except NotFoundError:
                     logger.debug("%s: the Secret %s was gone already", ref, name)
+                self._secret_uids.forget(uid)
                 at_hand.secret = Absent()
 
     async def _deliver(self, ref: Ref, at_hand: _Pass, into: Ours | None) -> None:
@@ -199,6 +203,7 @@ class Reconciler:
         else:
             written = await self._api.update(SECRETS, ref.namespace, spec.secret_name, wanted)
         metadata = written["metadata"]
+        self._secret_uids.note(Ref(ref.namespace, spec.secret_name), metadata["uid"], ref)
         return Ours(uid=metadata["uid"], resource_version=metadata["resourceVersion"])
 
     async def _write_status(self, ref: Ref, at_hand: _Pass, status: Status) -> None:
@@ -215,6 +220,7 @@ class Reconciler:
         at_hand.status = read_status(at_hand.manifest) or status
         self._roster.observe(ref, at_hand.manifest)
         for note in report.notes(before, status):
+            self._metrics.transitioned(note.reason)
             logger.info("%s: %s: %s", ref, note.reason, note.message)
             try:
                 await self._api.create(

@@ -1,9 +1,10 @@
 """Which ApiKeys exist, as far as watches have told: enough to find whom a change concerns, and no more."""
 
-from collections.abc import Callable, Collection, Iterator
+from collections.abc import Callable, Collection, Iterator, Mapping
 from dataclasses import dataclass
 from typing import NamedTuple
 
+from keywright.domain.times import parse_instant
 from keywright.kube.client import Manifest
 from keywright.reconcile.ports import Ref
 
@@ -22,6 +23,7 @@ class _Entry:
     class_name: str | None
     key_ids: tuple[str, ...]
     version: int
+    instants: Mapping[str, float]
 
 
 class Roster:
@@ -39,14 +41,16 @@ class Roster:
     def __contains__(self, ref: Ref) -> bool:
         return ref in self._uids
 
-    def observe(self, ref: Ref, manifest: Manifest) -> None:
-        """Take note of an ApiKey as a watch or a read has shown it. Older news than known is ignored."""
+    def observe(self, ref: Ref, manifest: Manifest) -> bool:
+        """Take note of an ApiKey as a watch or a read has shown it; whether that was news. A watch also shows what we
+        wrote ourselves and have looked at already.
+        """
         metadata = manifest["metadata"]
         uid = metadata["uid"]
         version = int(metadata["resourceVersion"])
         known = self._entries.get(uid)
         if known is not None and known.version >= version:
-            return
+            return False
         replaced = self._uids.get(ref)
         if replaced is not None and replaced != uid:
             self.forget_uid(replaced)
@@ -58,10 +62,12 @@ class Roster:
             class_name=spec.get("className") or status.get("className"),
             key_ids=tuple(each["id"] for each in status.get("keys") or ()),
             version=version,
+            instants=_instants(status),
         )
         self._entries[uid] = entry
         self._uids[ref] = uid
         self._hold(uid, known.key_ids if known is not None else (), entry.key_ids)
+        return True
 
     def forget(self, ref: Ref) -> None:
         """The ApiKey of that name is gone."""
@@ -95,6 +101,11 @@ class Roster:
         for entry in list(self._entries.values()):
             yield entry.ref, entry.class_name
 
+    def instants(self) -> Iterator[tuple[Ref, Mapping[str, float]]]:
+        """Every ApiKey with its ``expiration``, ``rotation`` and ``issue``, as far as it has them, since the epoch."""
+        for entry in list(self._entries.values()):
+            yield entry.ref, entry.instants
+
     def elder_twin(self, uid: str) -> str | None:
         """An older ApiKey with a key id of this one, as ``namespace/name`` (invariant 11)."""
         entry = self._entries.get(uid)
@@ -119,3 +130,8 @@ class Roster:
         concerned = {other for key_id in {*before, *after} for other in self._holders.get(key_id, ())}
         for other in concerned - {uid}:
             self._changed(self._entries[other].ref)
+
+
+def _instants(status: Manifest) -> Mapping[str, float]:
+    named = {"expiration": "expiresAt", "rotation": "rotateAt", "issue": "issuedAt"}
+    return {name: parse_instant(status[field]).timestamp() for name, field in named.items() if field in status}

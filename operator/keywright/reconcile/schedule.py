@@ -15,14 +15,16 @@ from keywright.reconcile.ports import Clock, Ref
 __all__ = ["Schedule"]
 
 LONGEST_WAIT = 30.0  # seconds
+SPARE_ENTRIES = 100
 
 
 class Schedule:
-    """At most one due time per ApiKey."""
+    """At most one due time per ApiKey. ``fell_due`` is told by how many seconds each was met late."""
 
-    def __init__(self, clock: Clock, due: Callable[[Ref], None]) -> None:
+    def __init__(self, clock: Clock, due: Callable[[Ref], None], fell_due: Callable[[float], None]) -> None:
         self._clock = clock
         self._due = due
+        self._fell_due = fell_due
         self._heap: list[tuple[datetime, Ref]] = []
         self._due_at: dict[Ref, datetime] = {}
         self._earlier = asyncio.Event()
@@ -39,6 +41,10 @@ class Schedule:
             return
         self._due_at[ref] = at
         heapq.heappush(self._heap, (at, ref))
+        if len(self._heap) > 2 * len(self._due_at) + SPARE_ENTRIES:
+            # Replaced due times that lie far ahead would otherwise pile up until they come.
+            self._heap = [(due_at, each) for each, due_at in self._due_at.items()]
+            heapq.heapify(self._heap)
         if self._heap[0][1] == ref:
             self._earlier.set()
 
@@ -62,6 +68,7 @@ class Schedule:
             elif at <= now:
                 heapq.heappop(self._heap)
                 del self._due_at[ref]
+                self._fell_due((now - at).total_seconds())
                 self._due(ref)
             else:
                 return min((at - now).total_seconds(), LONGEST_WAIT)

@@ -3,6 +3,7 @@
 import asyncio
 import contextlib
 import logging
+import time
 from collections import deque
 from collections.abc import Awaitable, Callable
 from datetime import datetime, timedelta
@@ -10,6 +11,7 @@ from random import Random
 
 from keywright.kube.client import Manifest
 from keywright.kube.errors import ApiError, ConflictError
+from keywright.reconcile.metrics import Metrics
 from keywright.reconcile.ports import Clock, Ref
 from keywright.reconcile.schedule import Schedule
 
@@ -27,12 +29,13 @@ Work = Callable[[Ref, Manifest | None], Awaitable[datetime | None]]
 class WorkQueue:
     """Distinct ApiKeys in order of arrival, worked off by a fixed number of tasks."""
 
-    def __init__(self, work: Work, *, clock: Clock, rng: Random, workers: int) -> None:
+    def __init__(self, work: Work, *, clock: Clock, rng: Random, workers: int, metrics: Metrics) -> None:
         self._work = work
         self._clock = clock
         self._rng = rng
         self._workers = workers
-        self.schedule = Schedule(clock, self.add)
+        self._metrics = metrics
+        self.schedule = Schedule(clock, self.add, metrics.fell_due)
         self._order: deque[Ref] = deque()
         self._waiting: dict[Ref, Manifest | None] = {}
         self._running: set[Ref] = set()
@@ -92,12 +95,17 @@ class WorkQueue:
                     self._wakeup.set()
 
     async def _attempt(self, ref: Ref, seen: Manifest | None) -> datetime | None:
+        started = time.monotonic()
+        result = "failed"
         try:
             wake_at = await self._work(ref, seen)
+            result = "done"
         except ConflictError:
             # Somebody else wrote in between; the next look sees what they wrote.
+            result = "conflict"
             return self._in(CONFLICT_RETRY)
         except ApiError as error:
+            result = "refused"
             logger.warning("%s: %s; trying again", ref, error)
             return self._retry(ref)
         except Exception as error:  # noqa: BLE001 - one bad object must not take the others with it
@@ -108,6 +116,8 @@ class WorkQueue:
             where = f"{trace.tb_frame.f_code.co_qualname}:{trace.tb_lineno}" if trace is not None else "?"
             logger.error("%s: %s at %s; trying again", ref, type(error).__name__, where)  # noqa: TRY400 - see above
             return self._retry(ref)
+        finally:
+            self._metrics.reconciled(result, time.monotonic() - started)
         self._failures.pop(ref, None)
         return wake_at
 

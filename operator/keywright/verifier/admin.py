@@ -4,17 +4,17 @@ import math
 import time
 from collections.abc import Set as AbstractSet
 
+from keywright.exposition import CONTENT_TYPE, Sample, expose
 from keywright.verifier.freshness import Freshness
 from keywright.verifier.hub import Hub
 from keywright.verifier.index import Index
-from keywright.verifier.metrics import Metrics, Sample, expose
+from keywright.verifier.metrics import Metrics
 from keywright.verifier.prover import Prover
 from keywright.verifier.request import Request
 from keywright.verifier.responses import Dater, problem, text
 
 __all__ = ["AdminEndpoint"]
 
-_EXPOSITION = "text/plain; version=0.0.4; charset=utf-8"
 _ALIVE = text(200, b"ok\n")
 _NOT_FOUND = problem(404)
 _NOT_ALLOWED = problem(405, headers=("Allow: GET, HEAD",))
@@ -58,7 +58,7 @@ class AdminEndpoint:
             problem_now = self._unready()
             template = text(200, b"ok\n") if problem_now is None else text(503, problem_now)
         else:
-            template = text(200, expose(self._metrics.samples() + self._gauges()), _EXPOSITION)
+            template = text(200, expose(self._metrics.samples() + self._gauges()), CONTENT_TYPE)
         return self._dater.complete(template, time.time())
 
     def _unready(self) -> bytes | None:

@@ -1,17 +1,15 @@
-"""Counters of the verifier, and their Prometheus text form.
+"""Counters of the verifier.
 
 Plain integers: everything runs in one thread, and a counter in front of every request has to cost nothing.
 Labels are constants of this program and never come from a request.
 """
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 
+from keywright.exposition import Sample, labels
 from keywright.verifier.verdicts import Code
 
-__all__ = ["Metrics", "Sample", "expose"]
-
-Sample = tuple[str, str, str, Mapping[str, float]]
-"""One family: name, type, help, and values by label set in text form (``""`` for none)."""
+__all__ = ["Metrics"]
 
 
 class Metrics:
@@ -60,17 +58,8 @@ class Metrics:
 
 
 def _by_code(counts: Mapping[Code, int]) -> Mapping[str, float]:
-    return {f'{{code="{code}"}}': float(count) for code, count in counts.items()}
+    return {labels(code=code): float(count) for code, count in counts.items()}
 
 
 def _counter(name: str, text: str, value: float) -> Sample:
     return (f"keywright_verifier_{name}_total", "counter", text, {"": float(value)})
-
-
-def expose(samples: Iterable[Sample]) -> bytes:
-    """The Prometheus text exposition format, version 0.0.4."""
-    lines: list[str] = []
-    for name, kind, text, values in samples:
-        lines += [f"# HELP {name} {text}", f"# TYPE {name} {kind}"]
-        lines += [f"{name}{labels} {value:.10g}" for labels, value in values.items()]
-    return ("\n".join(lines) + "\n").encode("ascii")

@@ -10,6 +10,7 @@ from random import Random
 import pytest
 
 from keywright.kube.errors import ApiError
+from keywright.reconcile.metrics import Metrics
 from keywright.reconcile.workqueue import WorkQueue
 from tests.support.fake_api import SimulatedDeathError
 from tests.unit.reconcile.world import CHEAP, REF, World, leaks_in
@@ -78,7 +79,9 @@ async def test_an_unknown_exception_with_a_key_in_its_text_is_logged_without_it(
         raise RuntimeError(f"could not send {world.minted[-1]}")
 
     operator.api.before(3, burst)
-    queue = WorkQueue(operator.reconciler.reconcile, clock=world.clock, rng=Random(1), workers=1)
+    queue = WorkQueue(
+        operator.reconciler.reconcile, clock=world.clock, rng=Random(1), workers=1, metrics=Metrics(per_key=False)
+    )
     queue.add(REF)
     running = asyncio.create_task(queue.run())
     while len(queue):

@@ -123,7 +123,7 @@ def test_without_a_common_id_nobody_is_a_twin() -> None:
 
 def test_the_younger_is_told_when_the_elder_goes_or_gives_up_the_id() -> None:
     """Its trouble is over then."""
-    leavings: list[Callable[[Roster], None]] = [
+    leavings: list[Callable[[Roster], object]] = [
         lambda roster: roster.forget_uid("u1"),
         lambda roster: roster.observe(A, manifest("u1", 9, ids=(OTHER_ID,))),
         lambda roster: roster.observe(A, manifest("u9", 9)),

@@ -22,7 +22,8 @@ class Fixture:
     def __init__(self) -> None:
         self.clock = ManualClock()
         self.fired: list[Ref] = []
-        self.schedule = Schedule(self.clock, self.fired.append)
+        self.lags: list[float] = []
+        self.schedule = Schedule(self.clock, self.fired.append, self.lags.append)
 
     def set(self, ref: Ref, seconds: float) -> None:
         self.schedule.set(ref, START + timedelta(seconds=seconds))
@@ -120,7 +121,9 @@ async def test_a_due_time_is_kept_in_real_time() -> None:
     clock = ManualClock()
     loop = asyncio.get_running_loop()
     begun = loop.time()
-    schedule = Schedule(lambda: clock.now + timedelta(seconds=loop.time() - begun), lambda _: fired.set())
+    schedule = Schedule(
+        lambda: clock.now + timedelta(seconds=loop.time() - begun), lambda _: fired.set(), lambda _: None
+    )
     schedule.set(A, START + timedelta(seconds=0.05))
     async with running(schedule), asyncio.timeout(5):
         await fired.wait()
@@ -150,3 +153,20 @@ async def test_a_step_of_the_clock_is_noticed_while_waiting(monkeypatch: pytest.
         while not given.fired:
             await asyncio.sleep(0.005)
     assert given.fired == [A]
+
+
+def test_lateness_is_told() -> None:
+    """By how much each due time was met late, for the metric."""
+    fixture = Fixture()
+    fixture.set(A, 5)
+    fixture.step(7)
+    assert fixture.lags == [2.0]
+
+
+def test_replaced_due_times_do_not_pile_up() -> None:
+    """However often one that lies far ahead is replaced."""
+    fixture = Fixture()
+    for number in range(10_000):
+        fixture.set(A, 10_000 + number)
+    assert len(fixture.schedule._heap) < 200
+    assert fixture.step(30_000) == [A]

@@ -12,6 +12,7 @@ import pytest
 
 from keywright.kube.client import Manifest
 from keywright.kube.errors import ApiError, ApiUnavailableError, ConflictError
+from keywright.reconcile.metrics import Metrics
 from keywright.reconcile.ports import Ref
 from keywright.reconcile.workqueue import CONFLICT_RETRY, FIRST_RETRY, LAST_RETRY, WorkQueue
 from tests.unit.reconcile.world import START, ManualClock
@@ -27,7 +28,9 @@ class Bench:
         self.clock = ManualClock()
         self.done: list[tuple[Ref, Manifest | None]] = []
         self.act: Callable[[Ref], Awaitable[datetime | None]] = self._nothing
-        self.queue = WorkQueue(self._work, clock=self.clock, rng=Random(1), workers=workers)
+        self.queue = WorkQueue(
+            self._work, clock=self.clock, rng=Random(1), workers=workers, metrics=Metrics(per_key=False)
+        )
 
     async def _nothing(self, ref: Ref) -> datetime | None:
         return None

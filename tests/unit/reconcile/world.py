@@ -20,6 +20,7 @@ from keywright.domain.plainkey import PlainKey
 from keywright.kube.client import Manifest
 from keywright.kube.errors import ConflictError
 from keywright.kube.resources import APIKEYCLASSES, APIKEYS, EVENTS, SECRETS, Resource
+from keywright.reconcile.metrics import Metrics
 from keywright.reconcile.pictures import ClassPicture, SecretPicture
 from keywright.reconcile.ports import Ref
 from keywright.reconcile.reconciler import Reconciler
@@ -231,6 +232,7 @@ class Operator:
             hasher=self.hasher,
             clock=clock,
             rng=Random(seed),
+            metrics=Metrics(per_key=False),
         )
         for resource in (APIKEYCLASSES, SECRETS, APIKEYS):
             for manifest in world.cluster.list_all(resource):
