@@ -16,6 +16,10 @@ __all__ = ["VerifierSettings", "add_arguments", "from_arguments"]
 
 T = TypeVar("T")
 
+# A quiet watch gives a sign of life once a minute and is opened anew after 90 s without one, so anything shorter
+# would refuse requests for no reason.
+LEAST_STALENESS = 120.0
+
 DEFAULT_LISTEN = Tcp("127.0.0.1", 8080)
 DEFAULT_ADMIN_LISTEN = Tcp("127.0.0.1", 8081)
 
@@ -112,7 +116,7 @@ def from_arguments(arguments: argparse.Namespace, environment: Mapping[str, str]
         namespaces=several("namespace"),
         all_namespaces=read("all-namespaces", _boolean, default=False, form="true or false"),
         classes=several("class"),
-        max_staleness=read("max-staleness", _seconds, defaults.max_staleness, "a duration above 0, as in 5m or 1h30m"),
+        max_staleness=read("max-staleness", _seconds, defaults.max_staleness, "2m or more, as in 5m"),
         argon2_workers=count("argon2-workers", min(4, max(1, len(os.sched_getaffinity(0)) - 1))),
         argon2_queue=count("argon2-queue", defaults.argon2_queue),
         max_connections=count("max-connections", defaults.max_connections),
@@ -143,7 +147,7 @@ def _positive(text: str) -> int:
 
 def _seconds(text: str) -> float:
     seconds = parse_duration(text).total_seconds()
-    if not seconds:
+    if seconds < LEAST_STALENESS:
         raise ValueError
     return seconds
 

@@ -42,7 +42,7 @@ def test_every_flag() -> None:
             "--client-ca",
             "a",
         ],
-        *["--namespace", "a", "--namespace", "b", "--class", "x", "--class", "y", "--max-staleness", "1m30s"],
+        *["--namespace", "a", "--namespace", "b", "--class", "x", "--class", "y", "--max-staleness", "2m30s"],
         *["--argon2-workers", "3", "--argon2-queue", "7", "--max-connections", "9"],
     )
     assert settings == VerifierSettings(
@@ -53,7 +53,7 @@ def test_every_flag() -> None:
         client_ca=Path("a"),
         namespaces=("a", "b"),
         classes=("x", "y"),
-        max_staleness=90.0,
+        max_staleness=150.0,
         argon2_workers=3,
         argon2_queue=7,
         max_connections=9,
@@ -67,14 +67,14 @@ def test_every_twin() -> None:
         KEYWRIGHT_ADMIN_LISTEN=":2",
         KEYWRIGHT_NAMESPACE="a, b,,a",
         KEYWRIGHT_CLASS="x",
-        KEYWRIGHT_MAX_STALENESS="10s",
+        KEYWRIGHT_MAX_STALENESS="10m",
         KEYWRIGHT_ARGON2_WORKERS="2",
         KEYWRIGHT_ARGON2_QUEUE="",
         KEYWRIGHT_MAX_CONNECTIONS="5",
     )
     assert (settings.listen, settings.admin_listen) == (Tcp("0.0.0.0", 1), Tcp("", 2))
     assert (settings.namespaces, settings.classes) == (("a", "b"), ("x",))
-    assert (settings.max_staleness, settings.argon2_workers) == (10.0, 2)
+    assert (settings.max_staleness, settings.argon2_workers) == (600.0, 2)
     assert (settings.argon2_queue, settings.max_connections) == (64, 5)
     assert settle(KEYWRIGHT_ALL_NAMESPACES="true").all_namespaces
 
@@ -96,6 +96,7 @@ def test_a_flag_wins_over_its_twin() -> None:
         (["--admin-listen", "unix:/a"], "--admin-listen"),
         (["--max-staleness", "5"], "--max-staleness"),
         (["--max-staleness", "0s"], "--max-staleness"),
+        (["--max-staleness", "1m59s"], "--max-staleness"),
         (["--argon2-workers", "0"], "--argon2-workers"),
         (["--argon2-queue", "many"], "--argon2-queue"),
         (["--max-connections", "-1"], "--max-connections"),
