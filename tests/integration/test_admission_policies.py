@@ -124,6 +124,7 @@ WIDENING: dict[str, dict[str, Any]] = {
     "no end": {"spec": {"expiresAt": None}},
     "a ttl instead": {"spec": {"expiresAt": None, "ttl": "1d"}},
 }
+EARLIER = {"spec": {"expiresAt": "2027-01-01T00:00:00Z"}}
 FREE: dict[str, dict[str, Any]] = {
     "the same end": {"spec": {"expiresAt": "2027-01-01T00:00:00Z"}},
     "an earlier end": {"spec": {"expiresAt": "2026-12-31T00:00:00Z"}},
@@ -156,6 +157,21 @@ def test_what_widens_is_judged_like_creation(plane: ControlPlane, admin: Kube, n
     admin.apikey(namespace, "other", suspended=True, expiresAt="2027-01-01T00:00:00Z")
     for patch in WIDENING.values():
         on_call.patch(namespace, "other", patch)
+    on_call.close()
+
+
+@pytest.mark.usefixtures("shared_operator")
+def test_an_end_before_the_one_there_is_is_free(plane: ControlPlane, admin: Kube, namespace: str) -> None:
+    """Whoever is on call may give an issued key an end that it did not have, and not take it back."""
+    user = f"on-call-of-{namespace}"
+    admin.request("POST", f"{RBAC}/namespaces/{namespace}/roles", {"metadata": {"name": "on-call"}, "rules": RULES})
+    bind(admin, namespace, user, "on-call", "Role")
+    on_call = Kube(plane.kubeconfig_for(user))
+    admin.apikey(namespace, "key")
+    admin.wait(namespace, "key", Active="True")
+    eventually(lambda: succeeds(lambda: on_call.patch(namespace, "key", EARLIER)), within=30)
+    eventually(lambda: "expiresAt" in admin.get(namespace, "key")["status"])
+    assert "create Secrets" in refusal(lambda: on_call.patch(namespace, "key", {"spec": {"expiresAt": None}}))
     on_call.close()
 
 

@@ -367,6 +367,46 @@ def test_a_tampered_hash_is_reported(admin: Kube, namespace: str) -> None:
     admin.wait(namespace, "key", Stalled="True/StatusTampered", Active="False")
 
 
+def test_a_secret_that_may_not_be_written_is_told(admin: Kube, namespace: str) -> None:
+    """A resource quota without room: SecretRefused with the remedy, and the key comes once there is room."""
+    quotas = f"/api/v1/namespaces/{namespace}/resourcequotas"
+    admin.request("POST", quotas, {"metadata": {"name": "none"}, "spec": {"hard": {"count/secrets": "0"}}})
+    admin.apikey(namespace, "key")
+    manifest = admin.wait(namespace, "key", Stalled="True/SecretRefused", Ready="False")
+    assert "resource quota" in str(manifest["status"])
+    admin.request("DELETE", f"{quotas}/none")
+    admin.wait(namespace, "key", Active="True", Stalled="False", within=60)
+
+
+def test_the_default_class_is_that_of_the_first_look(admin: Kube, namespace: str) -> None:
+    """A key that had to wait does not get a class that became the default meanwhile, whoever may use that one."""
+    admin.put_secret(namespace, FOREIGN)
+    admin.apikey(namespace, "key")
+    admin.wait(namespace, "key", Stalled="True/SecretConflict")
+    marked = {"name": "premium", "annotations": {"keywright.dev/is-default-class": "true"}}
+    admin.create({"kind": "ApiKeyClass", "metadata": marked, "spec": {"prefix": "kw_prem"}})
+    try:
+        admin.delete_secret(namespace, "key")
+        admin.patch(namespace, "key", {"metadata": {"labels": {"nudge": "now"}}})
+        assert admin.wait(namespace, "key", Active="True")["status"]["className"] == "standard"
+        assert admin.plain_key(namespace, "key").startswith("kw_live_")
+    finally:
+        admin.delete(None, "premium", kind="ApiKeyClass")
+
+
+def test_a_mistyped_annotation_does_not_hide_a_revocation(admin: Kube, namespace: str) -> None:
+    """What is wrong with one request must not keep the Secret of a revoked key."""
+    admin.apikey(namespace, "key")
+    admin.wait(namespace, "key", Active="True")
+    mistyped = {"keywright.dev/rotate": "1", "keywright.dev/rotate-grace": "0"}
+    admin.patch(namespace, "key", {"metadata": {"annotations": mistyped}})
+    manifest = admin.wait(namespace, "key", Stalled="True/InvalidSpec", Active="True")
+    assert "nothing was rotated" in str(manifest["status"])
+    admin.patch(namespace, "key", {"spec": {"revoked": True}})
+    admin.wait(namespace, "key", Active="False/KeyRevoked", Ready="True")
+    eventually(lambda: admin.secret(namespace, "key") is None)
+
+
 def test_the_log_holds_no_trouble(shared_operator: Process) -> None:
     """Nothing above made the operator log an error or a traceback."""
     assert "Traceback" not in shared_operator.log

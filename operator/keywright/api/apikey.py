@@ -24,8 +24,8 @@ class SecretSpec(ResourceModel):
         None,
         description="Name of the Secret, in the ApiKey's namespace. Default: the ApiKey's name. Immutable.",
     )
-    key: Annotated[str, Field(min_length=1, max_length=253, pattern=r"^[-._a-zA-Z0-9]+$")] | None = Field(
-        None, description="Data entry of the Secret that holds the plain key. Default: api-key. Immutable."
+    key: Annotated[str, Field(min_length=1, max_length=253, pattern=r"^\.?[-_a-zA-Z0-9][-._a-zA-Z0-9]*$")] | None = (
+        Field(None, description="Data entry of the Secret that holds the plain key. Default: api-key. Immutable.")
     )
 
     on_loss: OnLoss = Field(
@@ -57,7 +57,9 @@ class ApiKeySpec(ResourceModel):
     )
     class_name: ClassName | None = Field(
         None,
-        description="The ApiKeyClass whose policy applies. Default: the default class at issue. Immutable.",
+        description=(
+            "The ApiKeyClass whose policy applies. Default: the default class when the operator first looks. Immutable."
+        ),
     )
     expires_at: Instant | None = Field(
         None,
@@ -111,14 +113,18 @@ def read_spec(manifest: dict[str, Any]) -> KeySpec | InvalidSpec:
     except ValidationError as error:
         found = error.errors(include_input=False, include_url=False, include_context=False)[0]
         path = ".".join(str(part) for part in ("spec", *found["loc"]))
-        return InvalidSpec(f"{path}: {found['msg']}: correct it and apply again")
+        return InvalidSpec(f"{path}: {found['msg']}: correct it and apply again", revoked=_is_revoked(manifest))
     if spec.expires_at is not None and spec.ttl is not None:
-        return InvalidSpec("spec.expiresAt and spec.ttl are both set: remove one of them")
+        return InvalidSpec("spec.expiresAt and spec.ttl are both set: remove one of them", revoked=spec.revoked)
     annotations = manifest["metadata"].get("annotations") or {}
     try:
         request = _read_request(annotations)
     except ValueError as error:
-        return InvalidSpec(f"annotation {ROTATE_GRACE_ANNOTATION}: {error}: correct it")
+        return InvalidSpec(
+            f"annotation {ROTATE_GRACE_ANNOTATION}: {error}; nothing was rotated: correct it, as in 0s",
+            revoked=spec.revoked,
+            revocation_reason=spec.revocation_reason or "",
+        )
     rotation = None
     if spec.rotation is not None:
         rotation = Rotation(
@@ -142,6 +148,11 @@ def read_spec(manifest: dict[str, Any]) -> KeySpec | InvalidSpec:
         rotate_request=request,
         on_loss=secret.on_loss,
     )
+
+
+def _is_revoked(manifest: dict[str, Any]) -> bool:
+    spec = manifest.get("spec")
+    return isinstance(spec, dict) and spec.get("revoked") is True
 
 
 def _read_request(annotations: dict[str, str]) -> RotateRequest | None:

@@ -65,7 +65,7 @@ class ApiKeyStatus(ResourceModel):
         description="One record for each minted key.",
         json_schema_extra={"x-kubernetes-list-type": "map", "x-kubernetes-list-map-keys": ["id"]},
     )
-    issued_at: Instant | None = Field(None, description="When the current key was minted.")
+    issued_at: Instant | None = Field(None, description="When the ApiKey was first issued.")
     expires_at: Instant | None = Field(None, description="Effective end of the current key.")
     rotate_at: Instant | None = Field(None, description="When the current key will be replaced.")
     handled_trigger: Annotated[str, Field(max_length=128)] | None = Field(

@@ -88,9 +88,14 @@ class KeySpec:
 
 @dataclass(frozen=True, slots=True)
 class InvalidSpec:
-    """A spec that cannot be read; ``message`` names the field and the remedy, never the value."""
+    """A spec that cannot be read; ``message`` names the field and the remedy, never the value.
+
+    ``revoked`` is read all the same: verifiers act on it, and nothing else of the spec may hide it.
+    """
 
     message: str
+    revoked: bool = False
+    revocation_reason: str = ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -65,8 +65,9 @@ def decide(spec: KeySpec | InvalidSpec, observed: Observed, now: datetime) -> Pl
 def _decide_unread(spec: InvalidSpec, observed: Observed, now: datetime) -> Plan:
     """A spec that cannot be read changes nothing about a key but what it says; ends still come."""
     status = rotation.without_ended(observed.status, now)
-    if status.revoked_at is not None:
-        return Plan()
+    if spec.revoked or status.revoked_at is not None:
+        revoked = replace(status, revoked_at=status.revoked_at or now)
+        return finish(observed, revoked, report.revoked(spec, revoked), now)
     current = status.record(RecordState.CURRENT)
     if current is not None and current.expires_at is not None and current.expires_at <= now:
         return finish(observed, status, report.expired(status, current.expires_at), now)
@@ -102,11 +103,12 @@ def _with_ends(spec: KeySpec, observed: Observed, now: datetime) -> Status:
 def _rotation_is_due(spec: KeySpec, observed: Observed, status: Status, current: KeyRecord, now: datetime) -> bool:
     if observed.key_class is None or spec.suspended or len(status.keys) >= rotation.MAX_RECORDS:
         return False
-    has_ended = current.expires_at is not None and (
-        current.expires_at <= now or is_recorded_as_expired(observed, current)
-    )
-    # What ended an ApiKey as a whole is not undone by a rotation; a ttl only ended this one key of it.
-    if has_ended and (spec.ttl is None or current.expires_at != current.issued_at + spec.ttl):
+    if is_recorded_as_expired(observed, current):
+        return False
+    has_ended = current.expires_at is not None and current.expires_at <= now
+    lives = policy.lifetime(spec, observed.key_class)
+    # What ended an ApiKey as a whole is not undone by a rotation; a lifetime only ended this key.
+    if has_ended and (lives is None or current.expires_at != current.issued_at + lives):
         return False
     return (
         rotation.requested_grace(spec, observed.key_class, status, current, observed.secret, now) is not None

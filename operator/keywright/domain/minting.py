@@ -21,7 +21,7 @@ from keywright.domain.standing import LOOK_AGAIN, finish, first_end, keep, write
 
 __all__ = ["mint", "propose", "resume"]
 
-AWAIT_COLLECTION = timedelta(seconds=2)
+AWAIT_COLLECTION = timedelta(seconds=5)
 
 
 def propose(spec: KeySpec, observed: Observed, minted: KeyRecord) -> Status:
@@ -62,13 +62,16 @@ def propose(spec: KeySpec, observed: Observed, minted: KeyRecord) -> Status:
             masked_key=status.masked_key if current is not None else mask(key_class.prefix, minted.id),
         ),
     )
-    if current is not None:
+    if current is not None and grace != timedelta(0):
         return proposed
     return report.conclude(proposed, report.in_progress("the key is being delivered"), observed.generation, now)
 
 
 def mint(spec: KeySpec, observed: Observed, status: Status, now: datetime) -> Plan:
     """Begin an issue or a rotation, or say why it cannot begin."""
+    if status.class_name is None and observed.key_class is not None:
+        # Pinned at the first look: who may make a key of today's default class need not be who may use tomorrow's.
+        status = replace(status, class_name=observed.key_class.name)
     current, pending = status.record(RecordState.CURRENT), status.record(RecordState.PENDING)
     verdict = policy.judge(spec, observed.key_class, now, first_issued_at=status.issued_at)
     if current is not None and not _may_deliver(observed, verdict, now):

@@ -12,7 +12,7 @@ from keywright.domain.keyclass import KeyClass, Requirement
 from keywright.domain.reasons import Reason
 from keywright.domain.times import format_duration
 
-__all__ = ["Accepted", "Refused", "grace_period", "judge"]
+__all__ = ["Accepted", "Refused", "grace_period", "judge", "lifetime"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,10 +55,22 @@ def judge(
             message=f"class {key_class.name} requires spec.{missing}: set it",
             cap=asked,
         )
-    if spec.rotation is not None and spec.ttl is not None and spec.ttl <= grace_period(spec, key_class):
+    if spec.rotation is not None and spec.rotation.interval == timedelta(0):
         return Refused(
             reason=Reason.INVALID_SPEC,
-            message="spec.rotation.gracePeriod is not shorter than spec.ttl: shorten it, or set a longer ttl",
+            message="spec.rotation.interval is nothing: set one, as in 30d, or leave it to the class",
+            cap=asked,
+        )
+    lives = lifetime(spec, key_class)
+    if spec.rotation is not None and lives is not None and lives <= grace_period(spec, key_class):
+        return Refused(
+            reason=Reason.INVALID_SPEC,
+            message=(
+                "spec.rotation.gracePeriod is not shorter than spec.ttl: shorten it, or set a longer ttl"
+                if spec.ttl is not None
+                else f"the grace period is not shorter than the lifetime that class {key_class.name} gives a key: "
+                "set a shorter spec.rotation.gracePeriod"
+            ),
             cap=asked,
         )
     counted_from = (first_issued_at or issued_at) if spec.ttl is None and asked is not None else issued_at
@@ -78,6 +90,14 @@ def judge(
             lapses_at=spec.expires_at - key_class.max_lifetime if spec.expires_at is not None else None,
         )
     return Accepted(asked)
+
+
+def lifetime(spec: KeySpec, key_class: KeyClass) -> timedelta | None:
+    """How long each single key lives; ``None`` if it has no end of its own."""
+    if spec.ttl is not None or spec.expires_at is not None:
+        return spec.ttl
+    spans = (key_class.default_lifetime, key_class.max_lifetime)
+    return min((each for each in spans if each is not None), default=None)
 
 
 def grace_period(spec: KeySpec, key_class: KeyClass) -> timedelta:

@@ -18,6 +18,7 @@ class Reason(StrEnum):
     KEY_SUSPENDED = "KeySuspended"
     KEY_RESUMED = "KeyResumed"
     SECRET_CONFLICT = "SecretConflict"
+    SECRET_REFUSED = "SecretRefused"
     SECRET_MISSING = "SecretMissing"
     SECRET_WITHDRAWN = "SecretWithdrawn"
     INVALID_SPEC = "InvalidSpec"

@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from datetime import datetime
 
-from keywright.domain.apikey import KeyRecord, KeySpec, Phase, RecordState, Status
+from keywright.domain.apikey import InvalidSpec, KeyRecord, KeySpec, Phase, RecordState, Status
 from keywright.domain.conditions import Condition, ConditionStatus, ConditionType, Finding, find, settle
 from keywright.domain.reasons import Reason
 from keywright.domain.times import format_instant
@@ -26,6 +26,7 @@ __all__ = [
     "revoked",
     "secret_conflict",
     "secret_missing",
+    "secret_refused",
     "stalled",
 ]
 
@@ -58,12 +59,21 @@ def secret_conflict(name: str) -> Problem:
     )
 
 
+def secret_refused(name: str) -> Problem:
+    """The API server does not take the Secret. What it said may quote the Secret, so it is not repeated."""
+    return Problem(
+        Reason.SECRET_REFUSED,
+        f"the API server refuses to write the Secret {name}: look for a resource quota, an admission policy, a Secret "
+        "that was made immutable, or rights that the operator lacks; it is tried again",
+    )
+
+
 def secret_missing(name: str) -> Problem:
     """The Secret we delivered into is gone. The key in it cannot be had again."""
     return Problem(
         Reason.SECRET_MISSING,
         f"the Secret {name} was deleted; the key in it still works for whoever holds it and cannot be "
-        "delivered again: revoke this ApiKey, or delete it and create it anew",
+        "delivered again: set spec.rotation.trigger to a new value to have another key delivered, or revoke this one",
     )
 
 
@@ -127,7 +137,7 @@ def live(
     )
 
 
-def revoked(spec: KeySpec, status: Status) -> Findings:
+def revoked(spec: KeySpec | InvalidSpec, status: Status) -> Findings:
     """Revoked on purpose: the spec has been enacted, so Ready is true and Active is not."""
     assert status.revoked_at is not None
     because = f": {spec.revocation_reason}" if spec.revocation_reason else ""

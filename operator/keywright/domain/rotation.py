@@ -11,7 +11,7 @@ from datetime import datetime, timedelta
 from keywright.domain.apikey import KeyRecord, KeySpec, OnLoss, RecordState, Status, earliest
 from keywright.domain.delivery import Absent, SecretView
 from keywright.domain.keyclass import KeyClass
-from keywright.domain.policy import grace_period
+from keywright.domain.policy import grace_period, lifetime
 
 __all__ = ["MAX_RECORDS", "handled", "requested_grace", "retire", "rotate_at", "without_ended"]
 
@@ -22,11 +22,10 @@ def rotate_at(spec: KeySpec, key_class: KeyClass, current: KeyRecord) -> datetim
     """When the passing of time replaces the current key: at its interval, or a grace period before its ttl ends."""
     if spec.rotation is None:
         return None
-    lifetime = spec.ttl
-    if lifetime is None and spec.expires_at is None:
-        lifetime = key_class.default_lifetime or key_class.max_lifetime
-    interval = spec.rotation.interval or key_class.rotation_interval
-    before_end = current.issued_at + lifetime - grace_period(spec, key_class) if lifetime is not None else None
+    lives = lifetime(spec, key_class)
+    stated = spec.rotation.interval
+    interval = stated if stated is not None else key_class.rotation_interval
+    before_end = current.issued_at + lives - grace_period(spec, key_class) if lives is not None else None
     return earliest(current.issued_at + interval, before_end)
 
 

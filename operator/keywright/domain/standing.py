@@ -31,7 +31,7 @@ def keep(spec: KeySpec, observed: Observed, status: Status, current: KeyRecord, 
         suspended_at=(status.suspended_at or now) if spec.suspended else None,
         expires_at=current.expires_at,
         rotate_at=rotate_at,
-        masked_key=mask(observed.key_class.prefix, current.id) if observed.key_class else status.masked_key,
+        masked_key=_masked_key(observed, status, current),
     )
     is_expiring = warn_at is not None and warn_at <= now
     problem = find_problem(spec, observed, current) or _overflow(spec, observed, status, current, now)
@@ -62,6 +62,12 @@ def write(
 ) -> Plan:
     concluded = report.conclude(status, findings, observed.generation, now)
     return Plan(status=None if concluded == observed.status else concluded, wake_at=wake_at)
+
+
+def _masked_key(observed: Observed, status: Status, current: KeyRecord) -> str | None:
+    """A class that was made anew may have another prefix than the key."""
+    says_so = status.masked_key is not None and f"_{current.id}_" in status.masked_key
+    return status.masked_key if says_so or observed.key_class is None else mask(observed.key_class.prefix, current.id)
 
 
 def is_recorded_as_expired(observed: Observed, record: KeyRecord) -> bool:

@@ -31,7 +31,8 @@ def parse_instant(text: str) -> datetime:
         ValueError: if it is not one, or names no offset.
 
     """
-    instant = datetime.fromisoformat(text)
+    # RFC 3339 section 5.6 allows t and z, and so does the API server.
+    instant = datetime.fromisoformat(text.upper())
     if instant.tzinfo is None:
         raise ValueError("an instant needs a time zone offset, as in 2027-01-01T00:00:00Z")
     try:

@@ -33,7 +33,8 @@ def build_registry(credentials: Credentials, roster: Roster, queue: WorkQueue) -
         manifest = dict(event["object"])
         if event["type"] == "DELETED":
             roster.forget_uid(manifest["metadata"]["uid"])
-            queue.schedule.set(ref, None)
+            if ref not in roster:
+                queue.schedule.set(ref, None)
             return
         if roster.observe(ref, manifest):
             queue.add(ref, manifest)

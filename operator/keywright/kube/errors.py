@@ -25,6 +25,11 @@ class ApiError(KeywrightError):
         self.status = status
         self.reason = reason
 
+    @property
+    def is_refusal(self) -> bool:
+        """Whether the same request would be refused again until somebody changes something."""
+        return self.status in (400, 401, 403, 413, 422)
+
 
 class NotFoundError(ApiError):
     """404: no such object, or no such resource type."""

@@ -18,7 +18,7 @@ from keywright.kube.resources import Resource
 __all__ = ["Reflector", "Sink"]
 
 FIRST_BACKOFF = 0.1  # seconds
-LAST_BACKOFF = 5.0
+LAST_BACKOFF = 1.0  # a revocation waits for no longer than this once the API server is back
 
 logger = logging.getLogger(__name__)
 
@@ -65,6 +65,7 @@ class Reflector:
         delay = FIRST_BACKOFF
         was_failing = False
         while True:
+            began = time.monotonic()
             try:
                 if self._version is None:
                     self._version = await self._list()
@@ -77,6 +78,9 @@ class Reflector:
                 self._version = None
                 delay = await _pause(delay)
             except ApiError as error:
+                if self.heard_at > began and time.monotonic() - began > LAST_BACKOFF:
+                    # It worked for a while before it broke: a new outage, not more of the last one.
+                    delay, was_failing = FIRST_BACKOFF, False
                 if not was_failing:
                     logger.warning("%s; trying again until it answers", error)
                 was_failing = True

@@ -124,7 +124,12 @@ class Reconciler:
             if plan.status is not None:
                 await self._write_status(ref, at_hand, plan.status)
             if plan.action is not None:
-                await self._act(ref, at_hand, plan.action, observed)
+                try:
+                    await self._act(ref, at_hand, plan.action, observed)
+                except ApiError as error:
+                    if isinstance(plan.action, Deliver | Fence) and error.is_refusal:
+                        await self._report_refusal(ref, at_hand, observed)
+                    raise
         raise ApiUnavailableError(0, "NoProgress", f"reconcile {ref}")
 
     def _observe(self, manifest: Manifest, spec: KeySpec | InvalidSpec, status: Status, secret: SecretView) -> Observed:
@@ -167,6 +172,14 @@ class Reconciler:
                     logger.debug("%s: the Secret %s was gone already", ref, name)
                 self._secret_uids.forget(uid)
                 at_hand.secret = Absent()
+
+    async def _report_refusal(self, ref: Ref, at_hand: _Pass, observed: Observed) -> None:
+        """Say once that the Secret cannot be written; without this it would look as if all were on its way."""
+        assert isinstance(at_hand.spec, KeySpec)
+        findings = report.stalled(at_hand.status, report.secret_refused(at_hand.spec.secret_name))
+        status = report.conclude(at_hand.status, findings, observed.generation, self._clock())
+        if status != at_hand.status:
+            await self._write_status(ref, at_hand, status)
 
     async def _deliver(self, ref: Ref, at_hand: _Pass, into: Ours | None) -> None:
         """Step (b). Tried again while the API server is away, for less time than others would wait."""

@@ -91,7 +91,8 @@ class Connection(asyncio.Protocol):
             self._receive_more(data)
             return
         self._was_active = True
-        if data.find(END_OF_HEAD) != len(data) - _END:
+        # Three bytes without an end would satisfy the comparison alone: -1 == 3 - 4.
+        if len(data) < _END or data.find(END_OF_HEAD) != len(data) - _END:
             self._serve(data)
             return
         # One whole head and nothing else: nearly every request. The same as _serve, without its loop.

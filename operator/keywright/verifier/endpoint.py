@@ -27,7 +27,7 @@ _VERIFY = b"/verify"
 _BELOW = b"/verify/"
 _WITH_QUERY = b"/verify?"
 _FOR_NGINX = b"deny=nginx"
-_SCOPE = b"scope="
+_SCOPE = b"scope"
 _NOT_FOUND = problem(404)
 # A record that changes under every single proof is not going to settle.
 _ROUNDS = 3
@@ -78,7 +78,7 @@ class VerifyEndpoint:
             asked = target[len(_WITH_QUERY) :].split(b"&")
             for_nginx = _FOR_NGINX in asked
             # No key has scopes yet, so a required one is missing: ignoring it would let everybody through.
-            needs_scope = any(each.startswith(_SCOPE) for each in asked)
+            needs_scope = _SCOPE in target.lower()
         now = self._wall_clock()
         outcome = self._judge(credentials, now)
         if needs_scope and isinstance(outcome, Entry | Unproven):

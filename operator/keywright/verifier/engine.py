@@ -72,10 +72,16 @@ class Engine:
             if parsed.cause is MalformedCause.WHITE_SPACE:
                 return verdicts.MALFORMED_WHITE_SPACE
             return verdicts.MALFORMED_MISTYPED
-        # Decided by the prefix alone, whether or not the id is known: the answer must not tell.
-        if all(each.prefix != parsed.prefix for each in carrier.values()):
-            return verdicts.MALFORMED_PREFIX
         entry = self._entries.get(parsed.key_id.encode("ascii"))
+        # A class that was made anew may have another prefix than its older keys. Only who has such a key can tell:
+        # for all others the prefix alone decides, whether or not the id is known.
+        if all(each.prefix != parsed.prefix for each in carrier.values()) and (
+            entry is None
+            or entry.class_name not in carrier
+            or entry.fingerprint is None
+            or entry.fingerprint.hex() != hashing.fingerprint(parsed.text)
+        ):
+            return verdicts.MALFORMED_PREFIX
         if entry is None or entry.class_name not in carrier:
             return verdicts.INVALID
         if entry.fingerprint is not None and entry.fingerprint.hex() != hashing.fingerprint(parsed.text):

@@ -148,7 +148,7 @@ class Request:
             self.credentials.append((name, value))
         elif name == b"host":
             self._hosts += 1
-        elif name == b"connection":
+        elif name in (b"connection", b"proxy-connection"):  # llhttp takes the one for the other
             if b"close" in [each.strip() for each in value.lower().split(b",")]:
                 self.is_plain, self.wants_close = False, True
         elif name == b"content-length":

@@ -647,3 +647,27 @@ def test_a_recorded_expiry_stays_though_the_clock_steps_back() -> None:
     asked = spec(expires_at=NOW)
     status = ended(asked)
     assert decide(asked, observed(status=status), NOW - 20 * SECOND).is_noop
+
+
+def test_a_revocation_is_read_also_from_a_spec_that_cannot_be() -> None:
+    """A mistyped annotation must not keep the Secret of a revoked key."""
+    broken = InvalidSpec("annotation keywright.dev/rotate-grace: mistyped", revoked=True, revocation_reason="leak")
+    plan = decide(broken, observed(status=LIVE, secret=OURS), NOW)
+    assert plan.status is not None
+    assert (plan.status.phase, plan.status.revoked_at) == (Phase.REVOKED, NOW)
+    assert isinstance(plan.action, Withdraw)
+    assert "leak" in str(plan.status.conditions)
+
+
+def test_the_default_class_is_pinned_at_the_first_look() -> None:
+    """Whoever may make a key of today's default class need not be who may use tomorrow's."""
+    plan = decide(spec(), observed(secret=Foreign()), NOW)
+    assert plan.status is not None
+    assert plan.status.class_name == "standard"
+
+
+def test_a_key_keeps_the_face_it_was_issued_with() -> None:
+    """A class of the same name with another prefix does not change what the key looks like."""
+    other = replace(STANDARD, prefix="acme_live")
+    plan = decide(spec(), observed(status=LIVE, secret=OURS, key_class=other), NOW)
+    assert (plan.status or LIVE).masked_key == f"kw_live_{KEY.key_id}_…"

@@ -339,6 +339,46 @@ def test_a_grace_as_long_as_the_ttl_is_refused() -> None:
     assert "spec.rotation.gracePeriod is not shorter than spec.ttl" in str(life.status.conditions)
 
 
+def test_a_grace_as_long_as_the_classs_lifetime_is_refused() -> None:
+    """Otherwise the rotation would be due before the key is issued, eight times over."""
+    for key_class in (replace(STANDARD, default_lifetime=HOUR), replace(STANDARD, max_lifetime=HOUR)):
+        life = Life(spec(rotation=Rotation()), key_class=key_class)
+        assert life.minted == 0
+        assert "set a shorter spec.rotation.gracePeriod" in str(life.status.conditions)
+
+
+def test_an_interval_of_nothing_is_refused() -> None:
+    """It would rotate without end."""
+    life = Life(spec(rotation=Rotation(interval=timedelta(0))))
+    assert life.minted == 0
+    assert "spec.rotation.interval is nothing" in str(life.status.conditions)
+
+
+def test_a_default_lifetime_that_ran_out_meanwhile_is_renewed_too() -> None:
+    """As a ttl is."""
+    asked = ROTATING
+    life = Life(asked, key_class=replace(STANDARD, default_lifetime=HOUR))
+    life.at(NOW + DAY, asked)
+    assert life.numbered() == [("2", "Current")]
+
+
+def test_a_recorded_expiry_is_not_undone_by_a_ttl_of_the_same_length() -> None:
+    """Neither together with a trigger."""
+    asked = spec(expires_at=NOW + HOUR)
+    life = Life(asked)
+    life.at(NOW + HOUR, asked)
+    life.at(NOW + DAY, triggered("1", ttl=HOUR))
+    assert (life.minted, life.status.phase) == (1, "Expired")
+
+
+def test_an_emergency_that_is_not_delivered_does_not_say_that_all_is_well() -> None:
+    """The old key has ended and the new one is on its way: Pending, not Active."""
+    life = Life(spec())
+    asked = requested("leak", timedelta(0))
+    proposed = apply(asked, life.seen, decide(asked, life.seen, NOW + MINUTE), NOW + MINUTE, life.mint).status
+    assert proposed.phase == "Pending"
+
+
 def test_a_rotating_key_is_not_said_to_expire_soon() -> None:
     """It will have been replaced by then; one that is not replaced before its end is."""
     assert Life(spec(ttl=3 * DAY, rotation=Rotation())).status.phase == "Active"

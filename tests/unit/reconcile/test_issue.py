@@ -438,3 +438,25 @@ async def test_a_pending_record_is_left_to_its_writer_and_then_taken_over() -> N
     secret = world.secret()
     assert secret is not None
     assert "annotations" not in secret["metadata"]
+
+
+async def test_a_secret_that_is_refused_is_told_once_and_tried_again() -> None:
+    """A quota, a policy, an immutable Secret: Stalled with the remedy instead of for ever on its way; then it heals."""
+    world = World()
+    world.apply()
+    operator = world.operator()
+
+    async def refuse() -> None:
+        raise ApiError(403, "Forbidden", "create secrets")
+
+    operator.api.before(3, refuse)
+    with pytest.raises(ApiError):
+        await operator.reconcile()
+    assert world.said("Stalled") == ("True", "SecretRefused")
+    assert world.status().phase is Phase.FAILED
+    world.clock.step(60)
+    operator.api.heal()
+    await operator.reconcile()
+    assert world.said("Stalled")[0] == "False"
+    assert world.events() == ["SecretRefused", "KeyIssued"]
+    world.check_issued()

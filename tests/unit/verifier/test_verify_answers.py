@@ -123,7 +123,13 @@ async def test_a_required_scope_is_never_ignored(served: Served) -> None:
     key = mint()
     served.verifier.index.put(api_key(record(key)))
     assert (await served.present(key.text)).status == 200
-    for target in ("/verify?scope=admin", "/verify?deny=nginx&scope=agents:read", "/verify?scope="):
+    for target in (
+        "/verify?scope=admin",
+        "/verify?deny=nginx&scope=a:b",
+        "/verify?scope",
+        "/verify?Scope=x",
+        "/verify?a;scope=x",
+    ):
         reply = await served.present(key.text, target=target)
         assert (reply.status, reply.code) == (403, "insufficient_scope")
     assert (await served.present(key.text, target="/verify/a?scope=admin")).status == 200

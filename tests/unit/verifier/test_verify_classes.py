@@ -1,7 +1,7 @@
 """Which classes are accepted follows the cluster at once."""
 
 from keywright.verifier.settings import VerifierSettings
-from tests.unit.verifier.builders import api_key, api_key_class, at, mint, record
+from tests.unit.verifier.builders import api_key, api_key_class, at, mint, record, with_other_secret
 from tests.unit.verifier.wire import Served, serving
 
 
@@ -112,3 +112,21 @@ async def test_a_class_that_becomes_odd_exists_no_more(served: Served) -> None:
     classes.put({"metadata": {}})
     classes.remove("class-unheard-of")
     assert (await served.ask(("X-API-Key", key.text))).status == 200
+
+
+async def test_a_class_made_anew_with_another_prefix_kills_nothing(served: Served) -> None:
+    """Keys that the built-in class issued go on; who has no such key learns nothing from it."""
+    key = mint()
+    served.verifier.index.put(api_key(record(key)))
+    served.verifier.classes.put(api_key_class("standard", prefix="acme_live"))
+    assert (await served.present(key.text)).status == 200
+    wrong = await served.present(with_other_secret(key))
+    unknown = await served.present(mint(9).text)
+    assert (wrong.code, unknown.code) == ("malformed_key", "malformed_key")
+
+
+async def test_an_end_in_small_letters_is_an_end(served: Served) -> None:
+    """RFC 3339 allows t and z, and so does the API server."""
+    key = mint()
+    served.verifier.index.put(api_key(record(key), spec={"expiresAt": "2099-01-01t00:00:00z"}))
+    assert (await served.present(key.text)).status == 200

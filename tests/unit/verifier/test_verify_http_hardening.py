@@ -186,3 +186,24 @@ async def test_two_clients_on_one_connection_keep_their_own_verdicts(served: Ser
     for raw, status in ((GOOD, 200), (b"GET /verify HTTP/1.1\r\nHost: v\r\n\r\n", 401)) * 3:
         writer.write(raw)
         assert (await read_reply(reader)).status == status
+
+
+@pytest.mark.parametrize("name", [b"Proxy-Connection", b"proxy-connection", b"Connection"])
+async def test_no_header_of_one_request_spoils_the_next(served: Served, name: bytes) -> None:
+    """A connection that a proxy shares between clients is either closed or good for the next request."""
+    reader, writer = await served.connect()
+    writer.write(request(name + b": close"))
+    assert (await read_reply(reader)).status == 200
+    writer.write(GOOD)
+    assert await reader.read(15) in (b"", b"HTTP/1.1 200 OK")
+
+
+@pytest.mark.parametrize("size", [1, 2, 3, 4, 5])
+async def test_a_short_first_segment_is_no_request(served: Served, size: int) -> None:
+    """However the bytes of a request are cut, also those of a later one on the same connection."""
+    reader, writer = await served.connect()
+    for _ in range(2):
+        writer.write(GOOD[:size])
+        await asyncio.sleep(0.02)
+        writer.write(GOOD[size:])
+        assert (await read_reply(reader)).status == 200
