@@ -111,6 +111,8 @@ def prepare(story: Story, stage: Stage) -> str:
         had_crds = story.quietly("kubectl get crd apikeys.keywright.dev")
         if not had_crds:
             stage.cleanups.callback(story.quietly, "kubectl delete -f crds/ --wait=false")
+        if not story.quietly("kubectl get apikeyclass standard"):
+            stage.cleanups.callback(story.quietly, "kubectl delete apikeyclass standard")
         stage.cleanups.callback(story.quietly, f"kubectl delete namespace {NAMESPACE} --wait=false")
     story.run("kubectl apply -f crds/")
     if stage.is_embedded:
