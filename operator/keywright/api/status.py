@@ -1,4 +1,7 @@
-"""The status of an ApiKey: schema, and translation to and from the domain."""
+"""The status of an ApiKey: schema, and translation to and from the domain.
+
+The fields here have the names of the domain's, so that one translation serves them all; only manifests say otherwise.
+"""
 
 from typing import Annotated, Any
 
@@ -21,7 +24,7 @@ class ConditionModel(ResourceModel):
         description="Whether it is so."
     )
     observed_generation: int = Field(0, ge=0, description="The metadata.generation this was said of.")
-    last_transition_time: Instant = Field(description="When the status last flipped.")
+    last_transition_at: Instant = Field(alias="lastTransitionTime", description="When the status last flipped.")
     reason: Annotated[str, Field(min_length=1, max_length=64)] = Field(description="Why, in one word.")
     message: Annotated[str, Field(max_length=4096)] = Field("", description="Why, and what to do, for people.")
 
@@ -100,75 +103,17 @@ def read_status(manifest: dict[str, Any]) -> Status | None:
         status = ApiKeyStatus.model_validate(manifest.get("status") or {})
     except ValidationError:
         return None
-    return Status(
-        observed_generation=status.observed_generation,
-        phase=status.phase,
-        class_name=status.class_name,
-        current_key_id=status.current_key_id,
-        masked_key=status.masked_key,
-        keys=tuple(
-            KeyRecord(
-                id=each.id,
-                state=each.state,
-                hash=each.hash,
-                fingerprint=each.fingerprint,
-                issued_at=each.issued_at,
-                expires_at=each.expires_at,
-                grace_period=each.grace_period,
-            )
-            for each in status.keys or ()
-        ),
-        issued_at=status.issued_at,
-        expires_at=status.expires_at,
-        rotate_at=status.rotate_at,
-        handled_trigger=status.handled_trigger,
-        handled_rotate_annotation=status.handled_rotate_annotation,
-        revoked_at=status.revoked_at,
-        suspended_at=status.suspended_at,
-        secret_name=status.secret_name,
-        secret_uid=status.secret_uid,
-        conditions=tuple(
-            Condition(
-                type=each.type,
-                status=each.status,
-                reason=each.reason,
-                message=each.message,
-                observed_generation=each.observed_generation,
-                last_transition_at=each.last_transition_time,
-            )
-            for each in status.conditions or ()
-        ),
-    )
+    # Not dict(status): a field of that name makes it look like a mapping with a method keys().
+    fields = {name: getattr(status, name) for name in ApiKeyStatus.model_fields}
+    fields["keys"] = tuple(KeyRecord(**dict(each)) for each in status.keys or ())
+    fields["conditions"] = tuple(Condition(**dict(each)) for each in status.conditions or ())
+    return Status(**fields)
 
 
 def write_status(status: Status) -> dict[str, Any]:
     """The manifest form of a status, without empty fields."""
-    model = ApiKeyStatus(
-        observed_generation=status.observed_generation,
-        phase=status.phase,
-        class_name=status.class_name,
-        current_key_id=status.current_key_id,
-        masked_key=status.masked_key,
-        keys=[KeyRecordModel.model_validate(each, from_attributes=True) for each in status.keys] or None,
-        issued_at=status.issued_at,
-        expires_at=status.expires_at,
-        rotate_at=status.rotate_at,
-        handled_trigger=status.handled_trigger,
-        handled_rotate_annotation=status.handled_rotate_annotation,
-        revoked_at=status.revoked_at,
-        suspended_at=status.suspended_at,
-        secret_name=status.secret_name,
-        secret_uid=status.secret_uid,
-        conditions=[
-            ConditionModel(
-                type=each.type,
-                status=each.status,
-                observed_generation=each.observed_generation,
-                last_transition_time=each.last_transition_at,
-                reason=each.reason,
-                message=each.message,
-            )
-            for each in status.conditions
-        ],
-    )
-    return model.model_dump(mode="json", by_alias=True, exclude_none=True)
+    model = ApiKeyStatus.model_validate(status, from_attributes=True)
+    manifest = model.model_dump(mode="json", by_alias=True, exclude_none=True)
+    if not status.keys:
+        del manifest["keys"]
+    return manifest

@@ -48,8 +48,7 @@ def decide(spec: KeySpec | InvalidSpec, observed: Observed, now: datetime) -> Pl
         return _decide_unread(spec, observed, now)
     status = _with_ends(spec, observed, now)
     if spec.revoked or status.revoked_at is not None:
-        revoked = replace(status, revoked_at=status.revoked_at or now)
-        return finish(observed, revoked, report.revoked(spec, revoked), now)
+        return _revoke(spec, observed, status, now)
     status = rotation.without_ended(status, now)
     current = status.record(RecordState.CURRENT)
     pending = status.record(RecordState.PENDING)
@@ -66,13 +65,17 @@ def _decide_unread(spec: InvalidSpec, observed: Observed, now: datetime) -> Plan
     """A spec that cannot be read changes nothing about a key but what it says; ends still come."""
     status = rotation.without_ended(observed.status, now)
     if spec.revoked or status.revoked_at is not None:
-        revoked = replace(status, revoked_at=status.revoked_at or now)
-        return finish(observed, revoked, report.revoked(spec, revoked), now)
+        return _revoke(spec, observed, status, now)
     current = status.record(RecordState.CURRENT)
     if current is not None and current.expires_at is not None and current.expires_at <= now:
         return finish(observed, status, report.expired(status, current.expires_at), now)
     findings = report.stalled(status, Problem(Reason.INVALID_SPEC, spec.message))
     return write(observed, status, findings, now, wake_at=first_end(status, now))
+
+
+def _revoke(spec: KeySpec | InvalidSpec, observed: Observed, status: Status, now: datetime) -> Plan:
+    revoked = replace(status, revoked_at=status.revoked_at or now)
+    return finish(observed, revoked, report.revoked(spec, revoked), now)
 
 
 def _with_ends(spec: KeySpec, observed: Observed, now: datetime) -> Status:

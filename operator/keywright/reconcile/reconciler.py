@@ -94,8 +94,8 @@ class Reconciler:
         if status is None:
             return None
         spec = read_spec(manifest)
-        name = status.secret_name or (spec.secret_name if isinstance(spec, KeySpec) else ref.name)
-        uid = self._secret_uids.uid_of(Ref(ref.namespace, name))
+        name = _secret_name(spec, status)
+        uid = self._secret_uids.uid_of(Ref(ref.namespace, name)) if name is not None else None
         if uid is None:
             view: SecretView = Absent()
         elif uid == status.secret_uid:
@@ -165,7 +165,8 @@ class Reconciler:
                 at_hand.secret = await self._put_secret(ref, at_hand, into=touch, key=None, fence=True)
                 at_hand.has_fenced = True
             case Withdraw(uid):
-                name = at_hand.status.secret_name or (spec.secret_name if isinstance(spec, KeySpec) else ref.name)
+                name = _secret_name(spec, at_hand.status)
+                assert name is not None  # a Secret was found under it
                 try:
                     await self._api.delete(SECRETS, ref.namespace, name, uid=uid)
                 except NotFoundError:
@@ -248,7 +249,7 @@ class Reconciler:
     async def _read_secret(
         self, ref: Ref, manifest: Manifest, spec: KeySpec | InvalidSpec, status: Status
     ) -> tuple[SecretView, Manifest | None]:
-        name = status.secret_name or (spec.secret_name if isinstance(spec, KeySpec) else None)
+        name = _secret_name(spec, status)
         if name is None:
             return Absent(), None
         facts: SecretFacts | None = None
@@ -271,3 +272,8 @@ class Reconciler:
         if pending.fingerprint not in (None, hashing.fingerprint(key.text)):
             return None
         return pending.id if await self._hasher.verify(pending.hash, key.text) else None
+
+
+def _secret_name(spec: KeySpec | InvalidSpec, status: Status) -> str | None:
+    """Where the Secret is, or would be; unknown for a spec that cannot be read and has not been enacted."""
+    return status.secret_name or (spec.secret_name if isinstance(spec, KeySpec) else None)

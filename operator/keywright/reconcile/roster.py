@@ -87,9 +87,6 @@ class Roster:
         entry = self._entries.get(uid)
         return entry.version if entry is not None else 0
 
-    def uids(self) -> Collection[str]:
-        return self._entries.keys()
-
     def uids_in(self, namespace: str | None) -> Collection[str]:
         """The UIDs of one namespace, or of all."""
         if namespace is None:

@@ -36,7 +36,7 @@ def test_an_apikey_is_known_by_its_uid_and_newest_version() -> None:
     assert roster.version_of("u1") == 5
     assert roster.version_of("unknown") == 0
     assert len(roster) == 1
-    assert list(roster.uids()) == ["u1"]
+    assert list(roster.uids_in(None)) == ["u1"]
 
 
 def test_an_object_without_status_or_spec_is_taken_as_it_comes() -> None:
@@ -52,7 +52,7 @@ def test_a_successor_of_the_same_name_replaces_the_one_before() -> None:
     roster = Told().roster
     roster.observe(A, manifest("u1", 1, ids=(ID,)))
     roster.observe(A, manifest("u2", 2))
-    assert list(roster.uids()) == ["u2"]
+    assert list(roster.uids_in(None)) == ["u2"]
     roster.forget_uid("u1")
     roster.forget(A)
     roster.forget(A)
@@ -66,7 +66,7 @@ def test_forgetting_a_predecessor_late_leaves_the_successor() -> None:
     roster.observe(B, manifest("u2", 2))
     roster.observe(B, manifest("u3", 3))
     roster.forget_uid("u2")
-    assert set(roster.uids()) == {"u1", "u3"}
+    assert set(roster.uids_in(None)) == {"u1", "u3"}
 
 
 def test_uids_are_told_apart_by_namespace() -> None:
