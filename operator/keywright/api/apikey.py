@@ -4,9 +4,33 @@ from typing import Annotated, Any, Literal
 
 from pydantic import Field, ValidationError
 
-from keywright.api.fields import Duration, Instant, ResourceModel, SecretName
+from keywright.api.fields import (
+    ClassName,
+    Duration,
+    Instant,
+    OwnerModel,
+    RateLimitModel,
+    ResourceModel,
+    RoleName,
+    ScopePattern,
+    SecretName,
+)
 from keywright.api.status import ApiKeyStatus
-from keywright.domain.apikey import DEFAULT_ENTRY, InvalidSpec, KeySpec, OnLoss, RotateRequest, Rotation
+from keywright.domain.apikey import (
+    DEFAULT_ENTRY,
+    DEFAULT_REMOVE_AFTER,
+    DeletionPolicy,
+    Delivery,
+    InvalidSpec,
+    KeySpec,
+    OnLoss,
+    Owner,
+    RateLimit,
+    RotateRequest,
+    Rotation,
+    Template,
+    WhenInactive,
+)
 from keywright.domain.times import parse_duration
 
 __all__ = ["ApiKey", "ApiKeySpec", "SecretSpec", "read_spec"]
@@ -14,7 +38,27 @@ __all__ = ["ApiKey", "ApiKeySpec", "SecretSpec", "read_spec"]
 ROTATE_ANNOTATION = "keywright.dev/rotate"
 ROTATE_GRACE_ANNOTATION = "keywright.dev/rotate-grace"
 
-ClassName = Annotated[str, Field(min_length=1, max_length=63, pattern=r"^[a-z0-9]([-a-z0-9]*[a-z0-9])?$")]
+ADOPT_ANNOTATION = "keywright.dev/adopt-secret"
+
+Entry = Annotated[str, Field(min_length=1, max_length=253, pattern=r"^\.?[-_a-zA-Z0-9][-._a-zA-Z0-9]*$")]
+MetadataValue = Annotated[str, Field(max_length=4096)]
+
+
+class TemplateSpec(ResourceModel):
+    """What the Secret carries beside the plain key."""
+
+    labels: Annotated[dict[str, Annotated[str, Field(max_length=63)]], Field(max_length=16)] | None = Field(
+        None, description="Labels of the Secret; only keys that the class's secretMetadata allows."
+    )
+    annotations: Annotated[dict[str, MetadataValue], Field(max_length=16)] | None = Field(
+        None, description="Annotations of the Secret; only keys that the class's secretMetadata allows."
+    )
+    data: Annotated[dict[str, Annotated[str, Field(max_length=4096)]], Field(max_length=16)] | None = Field(
+        None,
+        description=(
+            "Further data entries. $(key), $(keyId), $(name) and $(namespace) are filled in; $$( stands for a plain $(."
+        ),
+    )
 
 
 class SecretSpec(ResourceModel):
@@ -24,10 +68,23 @@ class SecretSpec(ResourceModel):
         None,
         description="Name of the Secret, in the ApiKey's namespace. Default: the ApiKey's name. Immutable.",
     )
-    key: Annotated[str, Field(min_length=1, max_length=253, pattern=r"^\.?[-_a-zA-Z0-9][-._a-zA-Z0-9]*$")] | None = (
-        Field(None, description="Data entry of the Secret that holds the plain key. Default: api-key. Immutable.")
+    key: Entry | None = Field(
+        None, description="Data entry of the Secret that holds the plain key. Default: api-key. Immutable."
     )
-
+    template: TemplateSpec | None = Field(None, description="What the Secret carries beside the plain key.")
+    delivery: Delivery = Field(
+        default=Delivery.PERSISTENT,
+        description="Persistent: the Secret stays. Once: it goes as soon as it is acknowledged, or after removeAfter.",
+    )
+    remove_after: Duration | None = Field(
+        None, description="Of a Once delivery: how long the Secret stays at most. Default: 1h."
+    )
+    deletion_policy: DeletionPolicy = Field(
+        default=DeletionPolicy.DELETE, description="What happens to the Secret when the ApiKey is deleted."
+    )
+    when_inactive: WhenInactive = Field(
+        default=WhenInactive.DELETE, description="What happens to the Secret of a revoked or expired key."
+    )
     on_loss: OnLoss = Field(
         default=OnLoss.REPORT,
         description="What to do about a Secret that somebody deleted: Report it, or Rotate the key into a new one.",
@@ -60,6 +117,18 @@ class ApiKeySpec(ResourceModel):
         description=(
             "The ApiKeyClass whose policy applies. Default: the default class when the operator first looks. Immutable."
         ),
+    )
+    owner: OwnerModel | None = Field(None, description="On whose behalf the key acts. Immutable, its absence included.")
+    role: RoleName | None = Field(None, description="A role of the class.")
+    scopes: Annotated[list[ScopePattern], Field(max_length=16)] | None = Field(
+        None,
+        description="What the key may do, in addition to its role: words or resource:action, with * on either side.",
+        json_schema_extra={"x-kubernetes-list-type": "set"},
+    )
+    rate_limits: Annotated[list[RateLimitModel], Field(max_length=8)] | None = Field(
+        None,
+        description="Tighter limits of the same names as the class's.",
+        json_schema_extra={"x-kubernetes-list-type": "map", "x-kubernetes-list-map-keys": ["name"]},
     )
     expires_at: Instant | None = Field(
         None,
@@ -147,7 +216,23 @@ def read_spec(manifest: dict[str, Any]) -> KeySpec | InvalidSpec:
         rotation=rotation,
         rotate_request=request,
         on_loss=secret.on_loss,
+        owner=Owner(user=spec.owner.user, groups=tuple(spec.owner.groups or ())) if spec.owner is not None else None,
+        role=spec.role,
+        scopes=tuple(spec.scopes or ()),
+        rate_limits=tuple(RateLimit(**dict(each)) for each in spec.rate_limits or ()),
+        template=_read_template(secret.template),
+        delivery=secret.delivery,
+        remove_after=secret.remove_after if secret.remove_after is not None else DEFAULT_REMOVE_AFTER,
+        deletion_policy=secret.deletion_policy,
+        when_inactive=secret.when_inactive,
+        adopt_secret=annotations.get(ADOPT_ANNOTATION) or None,
     )
+
+
+def _read_template(template: TemplateSpec | None) -> Template:
+    if template is None:
+        return Template()
+    return Template(labels=template.labels or {}, annotations=template.annotations or {}, data=template.data or {})
 
 
 def _is_revoked(manifest: dict[str, Any]) -> bool:

@@ -19,7 +19,7 @@ from keywright.api.keyclass import ApiKeyClass
 
 __all__ = ["FILES", "render_all"]
 
-_DROPPED = ("title", "additionalProperties", "default")
+_DROPPED = ("title", "default")
 
 
 def _same(path: str, *, remedy: str) -> list[dict[str, JsonValue]]:
@@ -41,6 +41,7 @@ _APIKEY_RULES = [
     ),
     *_same("spec.className", remedy="make a new ApiKey of the other class"),
     *_same("spec.secret.name", remedy="make a new ApiKey that delivers elsewhere"),
+    *_same("spec.owner", remedy="make a new ApiKey for the other owner"),
     cel(
         f"({_KEY_OF.format(side='self')}) == ({_KEY_OF.format(side='oldSelf')})",
         "spec.secret.key is immutable: make a new ApiKey that delivers elsewhere",
@@ -48,6 +49,14 @@ _APIKEY_RULES = [
     cel(
         "!(has(self.spec.expiresAt) && has(self.spec.ttl))",
         "expiresAt and ttl exclude each other: remove one of them",
+    ),
+    cel(
+        "!has(self.spec.owner) || !self.spec.owner.user.startsWith('apikey:')",
+        "spec.owner.user does not start with apikey: which is how keys without an owner are called",
+    ),
+    cel(
+        "!has(self.spec.owner) || !has(self.spec.owner.groups) || !('system:masters' in self.spec.owner.groups)",
+        "no key acts for system:masters: name the groups that hold the roles it needs",
     ),
     cel("size(self.metadata.name) <= 63", "the name of an ApiKey has at most 63 characters"),
 ]
@@ -74,8 +83,11 @@ _INITIAL_STATUS = {
 _COLUMNS = [
     {"name": "Status", "type": "string", "jsonPath": ".status.phase"},
     {"name": "Expires", "type": "string", "jsonPath": ".status.expiresAt"},
+    {"name": "Last used", "type": "string", "jsonPath": ".status.lastUsedAt"},
     {"name": "Age", "type": "date", "jsonPath": ".metadata.creationTimestamp"},
     {"name": "Class", "type": "string", "jsonPath": ".status.className", "priority": 1},
+    {"name": "Role", "type": "string", "jsonPath": ".status.effective.role", "priority": 1},
+    {"name": "Owner", "type": "string", "jsonPath": ".status.effective.owner.user", "priority": 1},
     {"name": "Secret", "type": "string", "jsonPath": ".status.secretName", "priority": 1},
     {"name": "Key ID", "type": "string", "jsonPath": ".status.currentKeyId", "priority": 1},
 ]
@@ -98,7 +110,11 @@ def _apikey() -> dict[str, Any]:
         version={
             "subresources": {"status": {}},
             "additionalPrinterColumns": _COLUMNS,
-            "selectableFields": [{"jsonPath": ".status.className"}, {"jsonPath": ".status.phase"}],
+            "selectableFields": [
+                {"jsonPath": ".spec.owner.user"},
+                {"jsonPath": ".status.className"},
+                {"jsonPath": ".status.phase"},
+            ],
         },
     )
 
@@ -179,10 +195,8 @@ def _schema(model: type[ResourceModel], rules: list[dict[str, JsonValue]]) -> di
 
 def _structural(node: Any, definitions: dict[str, Any]) -> Any:
     """Inline references, fold ``X or null`` into ``X``, and drop what the API server does not take."""
-    if isinstance(node, list):
-        return [_structural(each, definitions) for each in node]
     if not isinstance(node, dict):
-        return node
+        return [_structural(each, definitions) for each in node] if isinstance(node, list) else node
     own = {key: value for key, value in node.items() if key not in {"$ref", "anyOf", "$defs", "const"}}
     if "$ref" in node:
         own = {**definitions[node["$ref"].rsplit("/", 1)[1]], **own}
@@ -190,7 +204,7 @@ def _structural(node: Any, definitions: dict[str, Any]) -> Any:
     if "anyOf" in node:
         variants = [each for each in node["anyOf"] if each != {"type": "null"}]
         return _structural({**variants[0], **own}, definitions)
-    out: dict[str, Any] = {}
+    out: dict[str, Any] = {"x-kubernetes-list-type": "atomic"} if own.get("type") == "array" else {}
     for key, value in own.items():
         if key == "properties":
             out[key] = {name: _structural(each, definitions) for name, each in value.items()}

@@ -21,7 +21,18 @@ from pydantic.alias_generators import to_camel
 
 from keywright.domain.times import DURATION_PATTERN, format_duration, format_instant, parse_duration
 
-__all__ = ["Duration", "Instant", "ResourceModel", "SecretName", "cel"]
+__all__ = [
+    "ClassName",
+    "Duration",
+    "Instant",
+    "OwnerModel",
+    "RateLimitModel",
+    "ResourceModel",
+    "RoleName",
+    "ScopePattern",
+    "SecretName",
+    "cel",
+]
 
 
 class ResourceModel(BaseModel):
@@ -74,3 +85,37 @@ SecretName = Annotated[
     str,
     Field(min_length=1, max_length=253, pattern=r"^[a-z0-9]([-a-z0-9]*[a-z0-9])?(\.[a-z0-9]([-a-z0-9]*[a-z0-9])?)*$"),
 ]
+
+ClassName = Annotated[str, Field(min_length=1, max_length=63, pattern=r"^[a-z0-9]([-a-z0-9]*[a-z0-9])?$")]
+RoleName = Annotated[str, Field(min_length=1, max_length=63, pattern=r"^[a-z0-9]([-a-z0-9]*[a-z0-9])?$")]
+"""Neither a dot nor a colon: ``class:role`` is how RBAC names a role."""
+
+ScopePattern = Annotated[
+    str,
+    Field(min_length=1, max_length=63, pattern=r"^(\*|[a-z][-_.a-z0-9]*)(:(\*|[a-z][-_.a-z0-9]*))?$"),
+]
+"""A word or ``resource:action``; either side may be ``*``."""
+
+Printable = Annotated[str, Field(min_length=1, max_length=253, pattern=r"^[!-~]([ -~]*[!-~])?$")]
+"""What an identity header can carry as it is."""
+
+
+class OwnerModel(ResourceModel):
+    """On whose behalf a key acts, as Kubernetes names people."""
+
+    user: Printable = Field(description="User name, as in alice@example.com or system:serviceaccount:NS:NAME.")
+    groups: Annotated[list[Printable], Field(max_length=16)] | None = Field(
+        None,
+        description="Groups of the owner, as they are now: they are not looked up again.",
+        json_schema_extra={"x-kubernetes-list-type": "set"},
+    )
+
+
+class RateLimitModel(ResourceModel):
+    """So many requests in any window of that length."""
+
+    name: Annotated[str, Field(min_length=1, max_length=32, pattern=r"^[a-z0-9]([-a-z0-9]*[a-z0-9])?$")] = Field(
+        description="What the limit is called, as in minute or burst."
+    )
+    requests: int = Field(ge=1, le=1_000_000_000, description="How many requests.")
+    window: Duration | None = Field(None, description="In how long. Left out in a key: as the class has it.")

@@ -4,9 +4,19 @@ from typing import Annotated, Any, Literal
 
 from pydantic import Field, ValidationError
 
-from keywright.api.fields import Duration, Instant, ResourceModel, cel
+from keywright.api.fields import Duration, Instant, RateLimitModel, ResourceModel, RoleName, ScopePattern, cel
+from keywright.domain import selectors
+from keywright.domain.apikey import RateLimit
 from keywright.domain.hashing import MAX_ITERATIONS, MAX_MEMORY_KIB, MAX_PARALLELISM, Algorithm, Hashing
-from keywright.domain.keyclass import BUILT_IN, DEFAULT_ANNOTATION, KeyClass, Requirement
+from keywright.domain.keyclass import (
+    BUILT_IN,
+    DEFAULT_ANNOTATION,
+    Authorization,
+    Grant,
+    KeyClass,
+    RateLimitPer,
+    Requirement,
+)
 from keywright.domain.plainkey import PREFIX_PATTERN
 
 __all__ = ["ApiKeyClass", "read_class"]
@@ -70,6 +80,76 @@ class RotationDefaults(ResourceModel):
     grace_period: Duration | None = Field(None, description="How long a replaced key works on. Default: 24h.")
 
 
+ScopeName = Annotated[str, Field(min_length=1, max_length=63, pattern=r"^[a-z][-_.a-z0-9]*(:[a-z][-_.a-z0-9]*)?$")]
+Glob = Annotated[str, Field(min_length=1, max_length=253)]
+LabelText = Annotated[str, Field(max_length=317)]
+
+
+class RoleSpec(ResourceModel):
+    """A named bundle of scopes."""
+
+    name: RoleName = Field(description="What keys call it. Neither a dot nor a colon.")
+    scopes: Annotated[list[ScopePattern], Field(max_length=64)] = Field(
+        description="What it may do; * stands for everything on its side of the colon.",
+        json_schema_extra={"x-kubernetes-list-type": "set"},
+    )
+    description: Annotated[str, Field(max_length=256)] | None = Field(None, description="For people.")
+
+
+class ScopeSpec(ResourceModel):
+    """One scope of the catalogue."""
+
+    name: ScopeName = Field(description="A word or resource:action.")
+    description: Annotated[str, Field(max_length=256)] | None = Field(None, description="For people.")
+    includes: Annotated[list[ScopePattern], Field(max_length=64)] | None = Field(
+        None,
+        description="Scopes that come with it, and what they include.",
+        json_schema_extra={"x-kubernetes-list-type": "set"},
+    )
+
+
+class RequirementSpec(ResourceModel):
+    """One entry of matchExpressions."""
+
+    key: LabelText = Field(description="A label.")
+    operator: selectors.Operator = Field(description="How it is held against the values.")
+    values: Annotated[list[LabelText], Field(max_length=64)] | None = Field(None, description="For In and NotIn.")
+
+
+class SelectorSpec(ResourceModel):
+    """A label selector; an empty one selects everything."""
+
+    match_labels: Annotated[dict[str, LabelText], Field(max_length=16)] | None = Field(
+        None, description="Labels that must have these values."
+    )
+    match_expressions: Annotated[list[RequirementSpec], Field(max_length=16)] | None = Field(
+        None, description="Further requirements."
+    )
+
+    def to_domain(self) -> selectors.Selector:
+        """As the domain has it."""
+        return selectors.Selector(
+            match_labels=self.match_labels or {},
+            match_expressions=tuple(
+                selectors.Requirement(key=each.key, operator=each.operator, values=tuple(each.values or ()))
+                for each in self.match_expressions or ()
+            ),
+        )
+
+
+class GrantSpec(ResourceModel):
+    """What the selected namespaces may ask for."""
+
+    namespaces: SelectorSpec = Field(description="Selects by the labels of the namespace; {} selects all.")
+    roles: Annotated[list[Annotated[str, Field(max_length=63)]], Field(max_length=64)] | None = Field(
+        None, description="Role names, or *."
+    )
+    scopes: Annotated[list[ScopePattern], Field(max_length=64)] | None = Field(None, description="Scope patterns.")
+    owners: Annotated[list[Glob], Field(max_length=64)] | None = Field(
+        None, description="Patterns of owner.user with *, as in *@example.com."
+    )
+
+
 class ApiKeyClassSpec(ResourceModel):
     """The policy that the class's keys follow."""
 
@@ -80,7 +160,53 @@ class ApiKeyClassSpec(ResourceModel):
     credentials: CredentialsSpec | None = Field(None, description="Where a request may carry a key.")
     lifetime: LifetimeSpec | None = Field(None, description="How long keys live.")
     rotation: RotationDefaults | None = Field(None, description="For keys that ask for rotation without saying how.")
-    requires: Annotated[list[Requirement], Field(max_length=4)] | None = Field(
+    roles: Annotated[list[RoleSpec], Field(max_length=32)] | None = Field(
+        None,
+        description="Roles that keys may name. Default: admin (*) and readonly (*:read). Empty: none.",
+        json_schema_extra={"x-kubernetes-list-type": "map", "x-kubernetes-list-map-keys": ["name"]},
+    )
+    scopes: Annotated[list[ScopeSpec], Field(max_length=64)] | None = Field(
+        None,
+        description="The catalogue of scopes. Empty: any well-formed name.",
+        json_schema_extra={"x-kubernetes-list-type": "map", "x-kubernetes-list-map-keys": ["name"]},
+    )
+    rate_limits: (
+        Annotated[
+            list[RateLimitModel],
+            Field(
+                max_length=8,
+            ),
+        ]
+        | None
+    ) = Field(
+        None,
+        description="How many requests a key, or an owner, may make.",
+        json_schema_extra={
+            "x-kubernetes-list-type": "map",
+            "x-kubernetes-list-map-keys": ["name"],
+            "x-kubernetes-validations": [
+                cel("self.all(l, has(l.window))", "a rate limit of a class states its window, as in 1m")
+            ],
+        },
+    )
+    rate_limit_per: RateLimitPer = Field(
+        RateLimitPer.KEY, description="Whether each key has a budget, or all keys of an owner share one."
+    )
+    authorization: Authorization = Field(
+        Authorization.SCOPES,
+        description="Scopes, or Owner: the RBAC of the key's owner decides at the time of each request.",
+    )
+    allowed_namespaces: SelectorSpec | None = Field(
+        None, description="Namespaces, by their labels, that may have keys of this class. Default: all."
+    )
+    grants: Annotated[list[GrantSpec], Field(max_length=64)] | None = Field(
+        None,
+        description="What namespaces may ask for, whoever applies it. Default: everything. Empty: nothing.",
+    )
+    secret_metadata: Annotated[list[Annotated[str, Field(max_length=317)]], Field(max_length=32)] | None = Field(
+        None, description="Label and annotation keys that a Secret's template may set; * at the end stands for any."
+    )
+    requires: Annotated[list[Requirement], Field(max_length=5)] | None = Field(
         None,
         description="What a key of this class must state.",
         json_schema_extra={"x-kubernetes-list-type": "set"},
@@ -128,6 +254,23 @@ def read_class(manifest: dict[str, Any]) -> KeyClass | None:
         grace_period=rotation.grace_period if rotation.grace_period is not None else BUILT_IN.grace_period,
         warn_before=spec.warn_before if spec.warn_before is not None else BUILT_IN.warn_before,
         requires=frozenset(spec.requires or ()),
+        roles=BUILT_IN.roles if spec.roles is None else {each.name: tuple(each.scopes) for each in spec.roles},
+        scopes={each.name: tuple(each.includes or ()) for each in spec.scopes or ()},
+        rate_limits=tuple(RateLimit(**dict(each)) for each in spec.rate_limits or ()),
+        rate_limit_per=spec.rate_limit_per,
+        authorization=spec.authorization,
+        allowed_namespaces=spec.allowed_namespaces.to_domain() if spec.allowed_namespaces is not None else None,
+        grants=tuple(_read_grant(each) for each in spec.grants) if spec.grants is not None else None,
+        secret_metadata=(tuple(spec.secret_metadata) if spec.secret_metadata is not None else BUILT_IN.secret_metadata),
         is_default=(metadata.get("annotations") or {}).get(DEFAULT_ANNOTATION) == "true",
         created_at=created.creation_timestamp,
+    )
+
+
+def _read_grant(grant: GrantSpec) -> Grant:
+    return Grant(
+        namespaces=grant.namespaces.to_domain(),
+        roles=tuple(grant.roles or ()),
+        scopes=tuple(grant.scopes or ()),
+        owners=tuple(grant.owners or ()),
     )

@@ -7,8 +7,8 @@ from typing import Annotated, Any
 
 from pydantic import Field, ValidationError
 
-from keywright.api.fields import Duration, Instant, ResourceModel
-from keywright.domain.apikey import KeyRecord, Phase, RecordState, Status
+from keywright.api.fields import Duration, Instant, OwnerModel, RateLimitModel, ResourceModel, RoleName, ScopePattern
+from keywright.domain.apikey import Effective, KeyRecord, Owner, Phase, RateLimit, RecordState, Status
 from keywright.domain.conditions import Condition
 
 __all__ = ["ApiKeyStatus", "read_status", "write_status"]
@@ -47,6 +47,20 @@ class KeyRecordModel(ResourceModel):
     grace_period: Duration | None = Field(
         None, description="Of a Pending key: how long the keys before it work on once it is delivered."
     )
+    last_used_at: Instant | None = Field(None, description="When a verifier last allowed this key, to the hour.")
+
+
+class EffectiveModel(ResourceModel):
+    """What policy has accepted: verifiers grant from here."""
+
+    role: RoleName | None = Field(None, description="The role, as far as the class grants it.")
+    scopes: Annotated[list[ScopePattern], Field(max_length=256)] | None = Field(
+        None, description="The scopes of role and key together, with what they include."
+    )
+    owner: OwnerModel | None = Field(None, description="On whose behalf the key acts.")
+    rate_limits: Annotated[list[RateLimitModel], Field(max_length=8)] | None = Field(
+        None, description="The limits that apply."
+    )
 
 
 class ApiKeyStatus(ResourceModel):
@@ -79,6 +93,13 @@ class ApiKeyStatus(ResourceModel):
     )
     revoked_at: Instant | None = Field(None, description="When the key was revoked. Never removed.")
     suspended_at: Instant | None = Field(None, description="Since when the key is suspended.")
+    disallowed_at: Instant | None = Field(
+        None, description="Since when the class does not allow this ApiKey in its namespace; refused meanwhile."
+    )
+    last_used_at: Instant | None = Field(None, description="When a verifier last allowed a key of it, to the hour.")
+    effective: EffectiveModel | None = Field(
+        None, description="What policy has accepted. Verifiers grant from here, never more than spec and class say."
+    )
     secret_name: Annotated[str, Field(max_length=253)] | None = Field(
         None, description="Name of the Secret that the current key was delivered into."
     )
@@ -107,7 +128,20 @@ def read_status(manifest: dict[str, Any]) -> Status | None:
     fields = {name: getattr(status, name) for name in ApiKeyStatus.model_fields}
     fields["keys"] = tuple(KeyRecord(**dict(each)) for each in status.keys or ())
     fields["conditions"] = tuple(Condition(**dict(each)) for each in status.conditions or ())
+    fields["effective"] = _read_effective(status.effective)
     return Status(**fields)
+
+
+def _read_effective(effective: EffectiveModel | None) -> Effective | None:
+    if effective is None:
+        return None
+    owner = effective.owner
+    return Effective(
+        role=effective.role,
+        scopes=tuple(effective.scopes or ()),
+        owner=Owner(user=owner.user, groups=tuple(owner.groups or ())) if owner is not None else None,
+        rate_limits=tuple(RateLimit(**dict(each)) for each in effective.rate_limits or ()),
+    )
 
 
 def write_status(status: Status) -> dict[str, Any]:

@@ -1,5 +1,6 @@
 """One ApiKey as the domain sees it: what is asked for (spec) and what has been recorded (status)."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from enum import StrEnum
@@ -8,19 +9,28 @@ from keywright.domain.conditions import Condition
 
 __all__ = [
     "DEFAULT_ENTRY",
+    "DEFAULT_REMOVE_AFTER",
+    "DeletionPolicy",
+    "Delivery",
+    "Effective",
     "InvalidSpec",
     "KeyRecord",
     "KeySpec",
     "OnLoss",
+    "Owner",
     "Phase",
+    "RateLimit",
     "RecordState",
     "RotateRequest",
     "Rotation",
     "Status",
+    "Template",
+    "WhenInactive",
     "earliest",
 ]
 
 DEFAULT_ENTRY = "api-key"
+DEFAULT_REMOVE_AFTER = timedelta(hours=1)
 
 
 class Phase(StrEnum):
@@ -40,6 +50,27 @@ class OnLoss(StrEnum):
 
     REPORT = "Report"
     ROTATE = "Rotate"
+
+
+class Delivery(StrEnum):
+    """Whether the Secret stays, or goes once the plain key has been fetched."""
+
+    PERSISTENT = "Persistent"
+    ONCE = "Once"
+
+
+class DeletionPolicy(StrEnum):
+    """What happens to the Secret when the ApiKey is deleted."""
+
+    DELETE = "Delete"
+    RETAIN = "Retain"
+
+
+class WhenInactive(StrEnum):
+    """What happens to the Secret of a revoked or expired key."""
+
+    DELETE = "Delete"
+    KEEP = "Keep"
 
 
 class RecordState(StrEnum):
@@ -68,6 +99,45 @@ class RotateRequest:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Owner:
+    """On whose behalf a key acts, as Kubernetes names people: a user and, at the time of writing, his groups."""
+
+    user: str
+    groups: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RateLimit:
+    """So many requests in any window of that length. In a spec the window may be left to the class."""
+
+    name: str
+    requests: int
+    window: timedelta | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Template:
+    """What the Secret carries beside the plain key. ``data`` may name it as ``$(key)``."""
+
+    labels: Mapping[str, str] = field(default_factory=dict)
+    annotations: Mapping[str, str] = field(default_factory=dict)
+    data: Mapping[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Effective:
+    """What policy has accepted. Verifiers grant from here, and less where the newest spec or class says less.
+
+    ``scopes`` holds those of the role and of the key together, with what they include; it may hold wildcards.
+    """
+
+    role: str | None = None
+    scopes: tuple[str, ...] = ()
+    owner: Owner | None = None
+    rate_limits: tuple[RateLimit, ...] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class KeySpec:
     """What the owner of an ApiKey asks for, with defaults filled in."""
 
@@ -84,6 +154,17 @@ class KeySpec:
     rotation: Rotation | None = None
     rotate_request: RotateRequest | None = None
     on_loss: OnLoss = OnLoss.REPORT
+    owner: Owner | None = None
+    role: str | None = None
+    scopes: tuple[str, ...] = ()
+    rate_limits: tuple[RateLimit, ...] = ()
+    template: Template = field(default_factory=Template)
+    delivery: Delivery = Delivery.PERSISTENT
+    remove_after: timedelta = DEFAULT_REMOVE_AFTER
+    deletion_policy: DeletionPolicy = DeletionPolicy.DELETE
+    when_inactive: WhenInactive = WhenInactive.DELETE
+    adopt_secret: str | None = None
+    """UID of the Secret that may be adopted after a restore, once."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -110,6 +191,7 @@ class KeyRecord:
     expires_at: datetime | None = None
     grace_period: timedelta | None = None
     """Of a Pending record: how long the records before it work on once it is Current."""
+    last_used_at: datetime | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -129,6 +211,10 @@ class Status:
     handled_rotate_annotation: str | None = None
     revoked_at: datetime | None = None
     suspended_at: datetime | None = None
+    disallowed_at: datetime | None = None
+    """Since when the class does not allow this ApiKey in its namespace any more; refused meanwhile."""
+    last_used_at: datetime | None = None
+    effective: Effective | None = None
     secret_name: str | None = None
     secret_uid: str | None = None
     conditions: tuple[Condition, ...] = ()

@@ -1,14 +1,26 @@
 """The issuing policy of a platform team, and how an ApiKey comes by its class."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from enum import StrEnum
 from typing import Protocol, TypeVar
 
+from keywright.domain.apikey import RateLimit
 from keywright.domain.hashing import Hashing
+from keywright.domain.selectors import Selector
 
-__all__ = ["BUILT_IN", "BUILT_IN_NAME", "DEFAULT_ANNOTATION", "KeyClass", "Requirement", "resolve"]
+__all__ = [
+    "BUILT_IN",
+    "BUILT_IN_NAME",
+    "DEFAULT_ANNOTATION",
+    "Authorization",
+    "Grant",
+    "KeyClass",
+    "RateLimitPer",
+    "Requirement",
+    "resolve",
+]
 
 BUILT_IN_NAME = "standard"
 DEFAULT_ANNOTATION = "keywright.dev/is-default-class"
@@ -18,7 +30,34 @@ class Requirement(StrEnum):
     """What a class may demand that each of its keys states."""
 
     DISPLAY_NAME = "displayName"
+    OWNER = "owner"
+    ROLE = "role"
     EXPIRES_AT = "expiresAt"
+    REVOCATION_REASON = "revocationReason"
+
+
+class Authorization(StrEnum):
+    """Who decides what a key may do: its scopes, or the RBAC of its owner at the time of the request."""
+
+    SCOPES = "Scopes"
+    OWNER = "Owner"
+
+
+class RateLimitPer(StrEnum):
+    """Whose budget a request is charged to."""
+
+    KEY = "Key"
+    OWNER = "Owner"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Grant:
+    """What the namespaces that ``namespaces`` selects may ask for. ``owners`` are patterns with ``*``."""
+
+    namespaces: Selector
+    roles: tuple[str, ...] = ()
+    scopes: tuple[str, ...] = ()
+    owners: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -34,6 +73,15 @@ class KeyClass:
     grace_period: timedelta = timedelta(hours=24)
     warn_before: timedelta = timedelta(days=14)
     requires: frozenset[Requirement] = frozenset()
+    roles: Mapping[str, tuple[str, ...]] = field(default_factory=lambda: {"admin": ("*",), "readonly": ("*:read",)})
+    scopes: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    """The catalogue: each scope with what it includes. Empty: any well-formed name."""
+    rate_limits: tuple[RateLimit, ...] = ()
+    rate_limit_per: RateLimitPer = RateLimitPer.KEY
+    authorization: Authorization = Authorization.SCOPES
+    allowed_namespaces: Selector | None = None
+    grants: tuple[Grant, ...] | None = None
+    secret_metadata: tuple[str, ...] = ("secret.reloader.stakater.com/*", "reloader.stakater.com/*")
     is_default: bool = False
     created_at: datetime | None = None
 

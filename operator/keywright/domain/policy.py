@@ -109,6 +109,10 @@ def grace_period(spec: KeySpec, key_class: KeyClass) -> timedelta:
 def _unstated(spec: KeySpec, key_class: KeyClass) -> Requirement | None:
     stated = {
         Requirement.DISPLAY_NAME: spec.states_display_name,
+        Requirement.OWNER: spec.owner is not None,
+        Requirement.ROLE: spec.role is not None,
+        # Asked for where a key is revoked; a key that is alive has none.
+        Requirement.REVOCATION_REASON: True,
         Requirement.EXPIRES_AT: spec.expires_at is not None or spec.ttl is not None,
     }
     return next((each for each in Requirement if each in key_class.requires and not stated[each]), None)

@@ -6,8 +6,11 @@ from typing import Any
 import pytest
 
 from keywright.api.keyclass import read_class
+from keywright.domain import selectors
+from keywright.domain.apikey import RateLimit
 from keywright.domain.hashing import Algorithm, Hashing
-from keywright.domain.keyclass import BUILT_IN, KeyClass, Requirement
+from keywright.domain.keyclass import BUILT_IN, Authorization, Grant, KeyClass, RateLimitPer, Requirement
+from keywright.domain.selectors import Selector
 
 
 def _read(spec: Any, **metadata: Any) -> KeyClass | None:
@@ -31,7 +34,17 @@ def test_everything_that_a_class_can_say_is_read() -> None:
             "hashing": {"algorithm": "argon2id", "argon2id": {"memoryKiB": 1024, "iterations": 3, "parallelism": 2}},
             "credentials": {"schemes": ["Bearer"], "headers": ["X-API-Key"]},
             "lifetime": {"default": "90d", "max": "365d"},
-            "requires": ["displayName", "expiresAt"],
+            "requires": ["displayName", "owner", "role", "expiresAt", "revocationReason"],
+            "roles": [{"name": "operator", "scopes": ["agents:*"], "description": "who runs agents"}],
+            "scopes": [{"name": "agents:read"}, {"name": "admin", "includes": ["*"]}],
+            "rateLimits": [{"name": "minute", "requests": 100, "window": "1m"}],
+            "rateLimitPer": "Owner",
+            "authorization": "Owner",
+            "allowedNamespaces": {"matchExpressions": [{"key": "team", "operator": "In", "values": ["a"]}]},
+            "grants": [
+                {"namespaces": {"matchLabels": {"team": "a"}}, "roles": ["operator"], "owners": ["*@a.example"]}
+            ],
+            "secretMetadata": ["reloader.stakater.com/*"],
             "warnBefore": "0s",
         },
         annotations={"keywright.dev/is-default-class": "true"},
@@ -44,6 +57,16 @@ def test_everything_that_a_class_can_say_is_read() -> None:
         max_lifetime=timedelta(days=365),
         warn_before=timedelta(0),
         requires=frozenset(Requirement),
+        roles={"operator": ("agents:*",)},
+        scopes={"agents:read": (), "admin": ("*",)},
+        rate_limits=(RateLimit(name="minute", requests=100, window=timedelta(minutes=1)),),
+        rate_limit_per=RateLimitPer.OWNER,
+        authorization=Authorization.OWNER,
+        allowed_namespaces=Selector(
+            match_expressions=(selectors.Requirement(key="team", operator=selectors.Operator.IN, values=("a",)),)
+        ),
+        grants=(Grant(namespaces=Selector(match_labels={"team": "a"}), roles=("operator",), owners=("*@a.example",)),),
+        secret_metadata=("reloader.stakater.com/*",),
         is_default=True,
         created_at=datetime(2026, 6, 1, 12, tzinfo=UTC),
     )

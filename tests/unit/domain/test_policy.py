@@ -23,7 +23,7 @@ def _class(**fields: Any) -> KeyClass:
 
 
 BOUNDED = _class(default_lifetime=90 * DAY, max_lifetime=365 * DAY)
-DEMANDING = _class(requires=frozenset(Requirement))
+DEMANDING = _class(requires=frozenset({Requirement.DISPLAY_NAME, Requirement.EXPIRES_AT}))
 
 CASES = {
     "nothing asked of a class without limits never ends": Row({}, STANDARD, Accepted(None)),
