@@ -9,7 +9,7 @@ import asyncio
 import json
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Protocol
 
 from keywright.domain.times import format_instant
 from keywright.kube.client import Manifest
@@ -226,10 +226,24 @@ class FakeCluster:
 _KEPT = ("uid", "creationTimestamp", "generation", "namespace", "deletionTimestamp")
 
 
+class Cluster(Protocol):
+    """What carries out the requests of a client."""
+
+    def get(self, resource: Resource, namespace: str | None, name: str) -> Manifest: ...
+
+    def create(self, resource: Resource, namespace: str | None, manifest: Manifest) -> Manifest: ...
+
+    def update(
+        self, resource: Resource, namespace: str | None, name: str, manifest: Manifest, subresource: str | None = None
+    ) -> Manifest: ...
+
+    def delete(self, resource: Resource, namespace: str | None, name: str, *, uid: str | None = None) -> None: ...
+
+
 class FakeApi:
     """One client. Calls are counted from 0; ``rewind`` starts the count anew."""
 
-    def __init__(self, cluster: FakeCluster) -> None:
+    def __init__(self, cluster: Cluster) -> None:
         self.cluster = cluster
         self.calls: list[Call] = []
         self.refused: list[ApiError] = []

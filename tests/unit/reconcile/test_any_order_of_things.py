@@ -36,17 +36,22 @@ class Keywright(RuleBasedStateMachine):
     def __init__(self) -> None:
         super().__init__()
         self.runner = asyncio.Runner()
-        self.world = World()
+        self.world = self.make_world()
         self.skew = 0.0
         self.operators: list[Operator] = []
         self.revoked: set[str] = set()
         self.ended: set[str] = set()
         self.foreign: dict[str, Manifest] = {}
 
+    def make_world(self) -> World:
+        """Another machine may play in another world."""
+        return World()
+
     @initialize(skew=st.sampled_from([0.0, 20.0]))
     def start(self, skew: float) -> None:
         self.skew = skew
         self.operators = [self.world.operator(), self.world.operator(ahead=skew)]
+        self.world.apply("ci-deploy")
 
     def teardown(self) -> None:
         """Whatever happened, time and one more look set everything right."""

@@ -22,10 +22,11 @@ from keywright.kube.errors import ConflictError
 from keywright.kube.resources import APIKEYCLASSES, APIKEYS, EVENTS, SECRETS, Resource
 from keywright.reconcile.metrics import Metrics
 from keywright.reconcile.pictures import ClassPicture, SecretPicture
-from keywright.reconcile.ports import Ref
+from keywright.reconcile.ports import Clock, Ref
 from keywright.reconcile.reconciler import Reconciler
 from keywright.reconcile.roster import Roster
 from tests.support.fake_api import FakeApi, FakeCluster
+from tests.support.real_cluster import RealCluster
 
 START = datetime(2026, 6, 1, 12, tzinfo=UTC)
 NAMESPACE = "payments"
@@ -69,9 +70,14 @@ class InlineHasher:
 class World:
     """The cluster, the time, and what may be said about both from outside."""
 
-    def __init__(self, *, hashing_of_class: dict[str, Any] | None = None) -> None:
+    def __init__(
+        self,
+        *,
+        hashing_of_class: dict[str, Any] | None = None,
+        cluster: Callable[[Clock], FakeCluster | RealCluster] = FakeCluster,
+    ) -> None:
         self.clock = ManualClock()
-        self.cluster = FakeCluster(self.clock)
+        self.cluster = cluster(self.clock)
         self.minted: list[str] = []
         self.delivered: list[str] = []
         self.operators: list[Operator] = []
