@@ -5,6 +5,7 @@ from datetime import datetime, timedelta
 
 from keywright.domain.apikey import Status
 from keywright.domain.delivery import Ours, SecretView
+from keywright.domain.entitlement import Labels
 from keywright.domain.keyclass import KeyClass
 
 __all__ = ["WRITER_PATIENCE", "Action", "Deliver", "Fence", "Observed", "Plan", "Propose", "Withdraw"]
@@ -21,6 +22,7 @@ class Observed:
     generation: int
     is_deleted: bool = False
     key_class: KeyClass | None
+    namespace_labels: Labels = None
     status: Status
     secret: SecretView
     held: str | None = None
