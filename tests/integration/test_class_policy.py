@@ -204,6 +204,20 @@ def test_a_class_that_changes_under_a_live_key(admin: Kube, namespace: str, make
 
 
 @pytest.mark.usefixtures("shared_operator")
+def test_a_catalogue_for_a_class_without_one(admin: Kube, namespace: str, make_class: MakeClass) -> None:
+    """What it does not know is gone, and said if the key names it."""
+    name = make_class(roles=[{"name": "reader", "scopes": ["logs:read"]}])
+    issue(admin, namespace, name, role="reader", scopes=["agents:read", "billing:read"])
+    assert effective(admin, namespace)["scopes"] == ["agents:read", "billing:read", "logs:read"]
+    change(admin, name, scopes=[{"name": "agents:read"}, {"name": "billing:read"}])
+    becomes(admin, namespace, {"role": "reader", "scopes": ["agents:read", "billing:read"], "rateLimits": []})
+    assert status_of(admin.get(namespace, "key"))["Ready"] == "True/KeyIssued"
+    change(admin, name, scopes=[{"name": "agents:read"}])
+    admin.wait(namespace, "key", Stalled="True/ScopeNotAllowed", Active="True")
+    becomes(admin, namespace, {"role": "reader", "scopes": ["agents:read"], "rateLimits": []})
+
+
+@pytest.mark.usefixtures("shared_operator")
 def test_a_lower_maximum_ends_a_key_earlier(admin: Kube, namespace: str, make_class: MakeClass) -> None:
     """Counted from its issue, at once, also of a key about which something else is wrong; a higher one gives it back."""
     name = make_class(lifetime={"default": "90d"})
@@ -215,8 +229,11 @@ def test_a_lower_maximum_ends_a_key_earlier(admin: Kube, namespace: str, make_cl
         return datetime.fromisoformat(status["keys"][0]["expiresAt"]) - issued_at == timedelta(days=days)
 
     assert lives(90)
+    admin.apikey(namespace, "asks", className=name, ttl="60d")
+    admin.wait(namespace, "asks", Active="True")
     change(admin, name, lifetime={"max": "30d"})
     eventually(lambda: lives(30))
+    admin.wait(namespace, "asks", Stalled="True/LifetimeExceeded", Active="True")
     change(admin, name, lifetime={"max": "20d"}, requires=["displayName"])
     eventually(lambda: lives(20))
     change(admin, name, lifetime={"max": "365d"}, requires=None)

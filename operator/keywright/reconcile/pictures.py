@@ -29,6 +29,10 @@ class ClassPicture:
 
     def put(self, manifest: Manifest) -> None:
         metadata = manifest["metadata"]
+        if "deletionTimestamp" in metadata:
+            # Somebody's finalizer holds it. It is gone for verifiers too.
+            self.remove(metadata["uid"])
+            return
         name = metadata["name"]
         read = read_class(manifest)
         if self._names.get(metadata["uid"]) == name and self._classes.get(name) == read:

@@ -67,6 +67,20 @@ def test_a_class_deleted_and_made_anew_is_there_whatever_is_told_first() -> None
     assert list(given.picture.uids()) == ["u2"]
 
 
+def test_a_class_that_is_being_deleted_is_gone() -> None:
+    """Whatever finalizer still holds it; the built-in takes the place of a `standard` that goes."""
+    given = Classes()
+    for name in ("gold", "standard"):
+        manifest = a_class(name, name, prefix="acme")
+        given.picture.put(manifest)
+        manifest["metadata"]["deletionTimestamp"] = "2026-06-01T13:00:00Z"
+        for _ in range(2):
+            given.picture.put(manifest)
+    assert given.prefix_of("gold") is None
+    assert given.prefix_of("standard") == "kw_live"
+    assert given.changed == ["gold", "gold", "standard", "standard"]
+
+
 def test_a_class_that_cannot_be_read_does_not_exist_for_its_keys() -> None:
     """It is refused rather than guessed, also where a built-in has the same name."""
     given = Classes()
