@@ -74,16 +74,17 @@ def bar(owner: Owner | None, key_class: KeyClass, labels: Labels, recorded: Effe
 
 def object_to(spec: KeySpec, key_class: KeyClass, labels: Labels) -> Denial | None:
     """The first thing that the class denies of role, scopes and rate limits."""
-    return _deny_role(spec, key_class, labels) or _deny_scope(spec, key_class, labels) or _deny_limit(spec, key_class)
+    grant = _granted(key_class, labels)
+    denials = (_deny_role(spec, key_class, grant), *(_deny_scope(each, key_class, grant) for each in spec.scopes))
+    return next((each for each in denials if each is not None), None) or _deny_limit(spec, key_class)
 
 
 def allow(spec: KeySpec, key_class: KeyClass, labels: Labels) -> Effective:
     """All that can be granted of what is asked: the whole of it exactly if :func:`object_to` has nothing to say."""
-    role = spec.role if _deny_role(spec, key_class, labels) is None else None
+    grant = _granted(key_class, labels)
+    role = spec.role if _deny_role(spec, key_class, grant) is None else None
     of_role = key_class.roles[role] if role is not None else ()
-    of_spec = tuple(
-        each for each in spec.scopes if _deny_scope(replace(spec, scopes=(each,)), key_class, labels) is None
-    )
+    of_spec = tuple(each for each in spec.scopes if _deny_scope(each, key_class, grant) is None)
     asked = {each.name: each for each in spec.rate_limits}
     return Effective(
         role=role,
@@ -123,7 +124,7 @@ def _granted(key_class: KeyClass, labels: Labels) -> Grant | None:
     )
 
 
-def _deny_role(spec: KeySpec, key_class: KeyClass, labels: Labels) -> Denial | None:
+def _deny_role(spec: KeySpec, key_class: KeyClass, grant: Grant | None) -> Denial | None:
     if spec.role is None:
         return None
     if spec.role not in key_class.roles:
@@ -132,7 +133,6 @@ def _deny_role(spec: KeySpec, key_class: KeyClass, labels: Labels) -> Denial | N
             Reason.ROLE_NOT_FOUND,
             f"spec.role: class {key_class.name} has no role {spec.role}: {remedy}, or have it added",
         )
-    grant = _granted(key_class, labels)
     if grant is None or not {"*", spec.role}.isdisjoint(grant.roles):
         return None
     return Denial(
@@ -142,22 +142,20 @@ def _deny_role(spec: KeySpec, key_class: KeyClass, labels: Labels) -> Denial | N
     )
 
 
-def _deny_scope(spec: KeySpec, key_class: KeyClass, labels: Labels) -> Denial | None:
-    grant = _granted(key_class, labels)
-    for scope in spec.scopes:
-        if not is_known(scope, key_class.scopes):
-            return Denial(
-                Reason.SCOPE_NOT_ALLOWED,
-                f"spec.scopes: {scope} is not in the catalogue of class {key_class.name} and covers nothing in it: "
-                "remove it, or have it added to spec.scopes of the class",
-            )
-        if grant is not None and not is_covered(scope, grant.scopes):
-            return Denial(
-                Reason.SCOPE_NOT_ALLOWED,
-                f"spec.scopes: class {key_class.name} does not grant {scope} to this namespace: remove it, or have "
-                "spec.grants of the class extended",
-            )
-    return None
+def _deny_scope(scope: str, key_class: KeyClass, grant: Grant | None) -> Denial | None:
+    if not is_known(scope, key_class.scopes):
+        return Denial(
+            Reason.SCOPE_NOT_ALLOWED,
+            f"spec.scopes: {scope} is not in the catalogue of class {key_class.name} and covers nothing in it: "
+            "remove it, or have it added to spec.scopes of the class",
+        )
+    if grant is None or is_covered(scope, grant.scopes):
+        return None
+    return Denial(
+        Reason.SCOPE_NOT_ALLOWED,
+        f"spec.scopes: class {key_class.name} does not grant {scope} to this namespace: remove it, or have "
+        "spec.grants of the class extended",
+    )
 
 
 def _deny_limit(spec: KeySpec, key_class: KeyClass) -> Denial | None:

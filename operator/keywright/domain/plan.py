@@ -15,8 +15,9 @@ WRITER_PATIENCE = timedelta(seconds=15)
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Observed:
-    """What was found, gathered in one value. ``held`` and ``has_fenced`` say what this very pass has done:
-    the id of the Pending record whose plain key it holds, and whether it has fenced the Secret it sees.
+    """What was found, gathered in one value. ``namespace_labels`` are ``None`` while they are not known. ``held`` and
+    ``has_fenced`` say what this very pass has done: the id of the Pending record whose plain key it holds, and whether
+    it has fenced the Secret it sees.
     """
 
     generation: int

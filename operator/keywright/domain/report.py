@@ -101,7 +101,7 @@ def stalled(status: Status, problem: Problem) -> Findings:
     expiring = find(status.conditions, ConditionType.EXPIRING)
     if expiring is None or expiring.status != ConditionStatus.TRUE:
         return findings
-    announced = _finding(ConditionType.EXPIRING, ConditionStatus.TRUE, (Reason(expiring.reason), expiring.message))
+    announced = _finding(ConditionType.EXPIRING, ConditionStatus.TRUE, (Reason.EXPIRES_SOON, expiring.message))
     return tuple(announced if each.type is ConditionType.EXPIRING else each for each in findings)
 
 

@@ -12,7 +12,7 @@ from keywright.domain.entitlement import Labels
 from keywright.domain.keyclass import Authorization, Grant, KeyClass
 from keywright.domain.policy import Refused, judge
 from keywright.domain.reasons import Reason
-from keywright.domain.selectors import Selector
+from keywright.domain.selectors import Operator, Requirement, Selector
 from tests.unit.domain.examples import NOW, STANDARD, spec
 
 MINUTE = timedelta(minutes=1)
@@ -37,6 +37,8 @@ def grant(labels: dict[str, str] | None = None, **fields: Any) -> Grant:
 CATALOGUED = _class(scopes=CATALOGUE, roles={"reader": ("*:read", "gone:read")})
 LIMITED = _class(rate_limits=LIMITS)
 PLATFORM_ONLY = _class(allowed_namespaces=Selector(match_labels=PLATFORM))
+NO_TEAM = Selector(match_expressions=(Requirement(key="team", operator=Operator.DOES_NOT_EXIST),))
+UNLABELLED = _class(allowed_namespaces=NO_TEAM)
 ACTS_AS_OWNER = _class(authorization=Authorization.OWNER)
 FENCED = grants(
     grant(roles=("readonly",), scopes=("agents:write",), owners=("*@example.com",)),
@@ -119,6 +121,15 @@ CASES = {
     ),
     "grants to a namespace that is not known": Row(
         {"role": "readonly"}, FENCED, (Reason.SCOPE_NOT_ALLOWED, "does not grant the role"), labels=None
+    ),
+    "a class that takes whoever lacks a label, in a namespace that is not known": Row(
+        {}, UNLABELLED, (Reason.CLASS_NOT_ALLOWED, "does not allow this namespace"), labels=None
+    ),
+    "grants to whoever lacks a label, in a namespace that is not known": Row(
+        {"role": "admin"},
+        grants(Grant(namespaces=NO_TEAM, roles=("*",))),
+        (Reason.SCOPE_NOT_ALLOWED, "does not grant the role"),
+        labels=None,
     ),
     "several grants are united": Row(
         {"role": "admin", "scopes": ("tasks:read",), "owner": ALICE}, FENCED, None, labels=PLATFORM | {"tier": "gold"}
