@@ -28,13 +28,21 @@ from dataclasses import replace
 from datetime import datetime
 from typing import assert_never
 
-from keywright.domain import policy, report, rotation
+from keywright.domain import entitlement, policy, report, rotation
 from keywright.domain.apikey import InvalidSpec, KeyRecord, KeySpec, RecordState, Status, earliest
 from keywright.domain.minting import mint, resume
 from keywright.domain.plan import Observed, Plan
 from keywright.domain.reasons import Reason
 from keywright.domain.report import Problem
-from keywright.domain.standing import find_problem, finish, first_end, is_recorded_as_expired, keep, write
+from keywright.domain.standing import (
+    LOOK_AGAIN,
+    find_problem,
+    finish,
+    first_end,
+    is_recorded_as_expired,
+    keep,
+    write,
+)
 
 __all__ = ["decide"]
 
@@ -49,6 +57,8 @@ def decide(spec: KeySpec | InvalidSpec, observed: Observed, now: datetime) -> Pl
     status = _with_ends(spec, observed, now)
     if spec.revoked or status.revoked_at is not None:
         return _revoke(spec, observed, status, now)
+    if not policy.can_judge(observed):
+        return _await_namespace(observed, now)
     status = rotation.without_ended(status, now)
     current = status.record(RecordState.CURRENT)
     pending = status.record(RecordState.PENDING)
@@ -61,6 +71,15 @@ def decide(spec: KeySpec | InvalidSpec, observed: Observed, now: datetime) -> Pl
     return keep(spec, observed, status, current, now)
 
 
+def _await_namespace(observed: Observed, now: datetime) -> Plan:
+    """The labels of a new namespace may be a moment late. Until they are known its keys stay as they are."""
+    look_again = now + LOOK_AGAIN
+    if observed.status.keys:
+        return Plan(wake_at=look_again)
+    waiting = report.in_progress("waiting to learn the labels of the namespace, which the class asks for")
+    return write(observed, observed.status, waiting, now, wake_at=look_again)
+
+
 def _decide_unread(spec: InvalidSpec, observed: Observed, now: datetime) -> Plan:
     """A spec that cannot be read changes nothing about a key but what it says; ends still come."""
     status = rotation.without_ended(observed.status, now)
@@ -69,8 +88,19 @@ def _decide_unread(spec: InvalidSpec, observed: Observed, now: datetime) -> Plan
     current = status.record(RecordState.CURRENT)
     if current is not None and current.expires_at is not None and current.expires_at <= now:
         return finish(observed, status, report.expired(status, current.expires_at), now)
-    findings = report.stalled(status, Problem(Reason.INVALID_SPEC, spec.message))
-    return write(observed, status, findings, now, wake_at=first_end(status, now))
+    status, problem = _bar_unread(observed, status, Problem(Reason.INVALID_SPEC, spec.message), now)
+    return write(observed, status, report.stalled(status, problem), now, wake_at=first_end(status, now))
+
+
+def _bar_unread(observed: Observed, status: Status, problem: Problem, now: datetime) -> tuple[Status, Problem]:
+    """What the class forbids altogether is forbidden to a key with a broken spec too."""
+    key_class, effective = observed.key_class, status.effective
+    if key_class is None or effective is None or not policy.can_judge(observed):
+        return status, problem
+    denial = entitlement.bar(effective.owner, key_class, observed.namespace_labels, effective)
+    if denial is None:
+        return replace(status, disallowed_at=None), problem
+    return replace(status, disallowed_at=status.disallowed_at or now), Problem(denial.reason, denial.message)
 
 
 def _revoke(spec: KeySpec | InvalidSpec, observed: Observed, status: Status, now: datetime) -> Plan:
@@ -89,7 +119,7 @@ def _with_ends(spec: KeySpec, observed: Observed, now: datetime) -> Status:
         if record.expires_at is not None and (record.expires_at <= now or has_ended):
             records.append(record)
             continue
-        verdict = policy.judge(spec, observed.key_class, record.issued_at, first_issued_at=observed.status.issued_at)
+        verdict = policy.judge_observed(spec, observed, record.issued_at)
         match verdict:
             case policy.Accepted(ends_at) if record.state is not RecordState.RETIRING:
                 pass

@@ -33,7 +33,7 @@ def propose(spec: KeySpec, observed: Observed, minted: KeyRecord) -> Status:
     now = minted.issued_at
     status, key_class = observed.status, observed.key_class
     assert key_class is not None
-    verdict = policy.judge(spec, key_class, now, first_issued_at=status.issued_at)
+    verdict = policy.judge_observed(spec, observed, now)
     older = tuple(each for each in status.keys if each.state is not RecordState.PENDING)
     current = status.record(RecordState.CURRENT)
     abandoned = status.record(RecordState.PENDING)
@@ -53,7 +53,8 @@ def propose(spec: KeySpec, observed: Observed, minted: KeyRecord) -> Status:
     proposed = rotation.handled(
         spec,
         replace(
-            status,
+            # What the key may do counts from its first instant.
+            policy.enact(spec, observed, status, verdict, now),
             keys=(*older, record),
             class_name=key_class.name,
             # A Secret that is gone is replaced by one that has no UID yet.
@@ -73,10 +74,12 @@ def mint(spec: KeySpec, observed: Observed, status: Status, now: datetime) -> Pl
         # Pinned at the first look: who may make a key of today's default class need not be who may use tomorrow's.
         status = replace(status, class_name=observed.key_class.name)
     current, pending = status.record(RecordState.CURRENT), status.record(RecordState.PENDING)
-    verdict = policy.judge(spec, observed.key_class, now, first_issued_at=status.issued_at)
+    verdict = policy.judge_observed(spec, observed, now)
     if current is not None and not _may_deliver(observed, verdict, now):
         return keep(spec, observed, _without_undeliverable(observed, status), current, now)
     if isinstance(verdict, policy.Refused):
+        # A Pending may have been delivered and lost again: whoever read it holds a key that verifiers accept.
+        status = policy.enact(spec, observed, status, verdict, now)
         findings = report.stalled(status, Problem(verdict.reason, verdict.message))
         return write(observed, status, findings, now, wake_at=earliest(first_end(status, now), verdict.lapses_at))
     if verdict.ends_at is not None and verdict.ends_at <= now:

@@ -5,6 +5,7 @@ from datetime import datetime, timedelta
 
 from keywright.domain.apikey import Status
 from keywright.domain.delivery import Ours, SecretView
+from keywright.domain.entitlement import Labels
 from keywright.domain.keyclass import KeyClass
 
 __all__ = ["WRITER_PATIENCE", "Action", "Deliver", "Fence", "Observed", "Plan", "Propose", "Withdraw"]
@@ -14,13 +15,15 @@ WRITER_PATIENCE = timedelta(seconds=15)
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Observed:
-    """What was found, gathered in one value. ``held`` and ``has_fenced`` say what this very pass has done:
-    the id of the Pending record whose plain key it holds, and whether it has fenced the Secret it sees.
+    """What was found, gathered in one value. ``namespace_labels`` are ``None`` while they are not known. ``held`` and
+    ``has_fenced`` say what this very pass has done: the id of the Pending record whose plain key it holds, and whether
+    it has fenced the Secret it sees.
     """
 
     generation: int
     is_deleted: bool = False
     key_class: KeyClass | None
+    namespace_labels: Labels = None
     status: Status
     secret: SecretView
     held: str | None = None

@@ -1,18 +1,22 @@
 """What a class lets an ApiKey ask for, and how long a key of it lives.
 
-The checks run in a fixed order and the first refusal is the one a person reads. A refusal never ends a key
+The checks run in a fixed order and the first refusal is the one a person reads: class, namespace, owner, required
+fields, role, scopes, rate limits (:mod:`keywright.domain.entitlement`), rotation, lifetime. A refusal never ends a key
 that was accepted before; it may only cap it (``cap``), because what restricts acts at once.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 
-from keywright.domain.apikey import KeySpec, earliest
+from keywright.domain import entitlement
+from keywright.domain.apikey import Effective, KeySpec, Status, earliest
+from keywright.domain.entitlement import Denial, Labels
 from keywright.domain.keyclass import KeyClass, Requirement
+from keywright.domain.plan import Observed
 from keywright.domain.reasons import Reason
 from keywright.domain.times import format_duration
 
-__all__ = ["Accepted", "Refused", "grace_period", "judge", "lifetime"]
+__all__ = ["Accepted", "Refused", "can_judge", "enact", "grace_period", "judge", "judge_observed", "lifetime"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,12 +38,19 @@ class Refused:
 
 
 def judge(
-    spec: KeySpec, key_class: KeyClass | None, issued_at: datetime, *, first_issued_at: datetime | None = None
+    spec: KeySpec,
+    key_class: KeyClass | None,
+    issued_at: datetime,
+    *,
+    first_issued_at: datetime | None = None,
+    labels: Labels = None,
+    recorded: Effective | None = None,
 ) -> Accepted | Refused:
     """Hold a spec against its class, for a key issued (or about to be issued) at ``issued_at``.
 
     Without ``expiresAt`` and ``ttl`` the class's default lifetime applies, and without that its maximum. A ttl and
-    a default run anew for each rotated key; the maximum for ``expiresAt`` counts from the first issue.
+    a default run anew for each rotated key; the maximum for ``expiresAt`` counts from the first issue. ``labels`` are
+    those of the namespace, ``recorded`` is what was accepted before.
     """
     asked = earliest(spec.expires_at, issued_at + spec.ttl if spec.ttl is not None else None)
     if key_class is None:
@@ -49,32 +60,17 @@ def judge(
             message=f"{named} does not exist: create it, or make a new ApiKey with another spec.className",
             cap=asked,
         )
-    if missing := _unstated(spec, key_class):
-        return Refused(
-            reason=Reason.INVALID_SPEC,
-            message=f"class {key_class.name} requires spec.{missing}: set it",
-            cap=asked,
-        )
-    if spec.rotation is not None and spec.rotation.interval == timedelta(0):
-        return Refused(
-            reason=Reason.INVALID_SPEC,
-            message="spec.rotation.interval is nothing: set one, as in 30d, or leave it to the class",
-            cap=asked,
-        )
-    lives = lifetime(spec, key_class)
-    if spec.rotation is not None and lives is not None and lives <= grace_period(spec, key_class):
-        return Refused(
-            reason=Reason.INVALID_SPEC,
-            message=(
-                "spec.rotation.gracePeriod is not shorter than spec.ttl: shorten it, or set a longer ttl"
-                if spec.ttl is not None
-                else f"the grace period is not shorter than the lifetime that class {key_class.name} gives a key: "
-                "set a shorter spec.rotation.gracePeriod"
-            ),
-            cap=asked,
-        )
     counted_from = (first_issued_at or issued_at) if spec.ttl is None and asked is not None else issued_at
     limit = counted_from + key_class.max_lifetime if key_class.max_lifetime is not None else None
+    denial = (
+        entitlement.bar(spec.owner, key_class, labels, recorded)
+        or _deny_unstated(spec, key_class)
+        or entitlement.object_to(spec, key_class, labels)
+        or _deny_rotation(spec, key_class)
+    )
+    if denial is not None:
+        # The maximum holds whatever else is wrong.
+        return Refused(reason=denial.reason, message=denial.message, cap=earliest(asked, limit))
     if asked is None:
         default = key_class.default_lifetime
         return Accepted(earliest(issued_at + default if default is not None else None, limit))
@@ -92,6 +88,45 @@ def judge(
     return Accepted(asked)
 
 
+def can_judge(observed: Observed) -> bool:
+    """Whether all is known that the class asks about. A namespace that was not seen yet is not one without labels."""
+    return (
+        observed.key_class is None
+        or observed.namespace_labels is not None
+        or not entitlement.needs_labels(observed.key_class)
+    )
+
+
+def judge_observed(spec: KeySpec, observed: Observed, issued_at: datetime) -> Accepted | Refused:
+    """:func:`judge` for a key of the ApiKey that was observed."""
+    return judge(
+        spec,
+        observed.key_class,
+        issued_at,
+        first_issued_at=observed.status.issued_at,
+        labels=observed.namespace_labels,
+        recorded=observed.status.effective,
+    )
+
+
+def enact(spec: KeySpec, observed: Observed, status: Status, verdict: Accepted | Refused, now: datetime) -> Status:
+    """The status with what its keys may do: all that is asked once it is accepted, what is left of it otherwise.
+
+    Without a class it stays as it is: verifiers refuse the keys of a class that does not exist.
+    """
+    if observed.key_class is None:
+        return status
+    allowed = entitlement.allow(spec, observed.key_class, observed.namespace_labels)
+    if isinstance(verdict, Accepted):
+        return replace(status, effective=allowed, disallowed_at=None)
+    is_barred = verdict.reason is Reason.CLASS_NOT_ALLOWED
+    return replace(
+        status,
+        effective=entitlement.narrow(status.effective, allowed),
+        disallowed_at=(status.disallowed_at or now) if is_barred else None,
+    )
+
+
 def lifetime(spec: KeySpec, key_class: KeyClass) -> timedelta | None:
     """How long each single key lives; ``None`` if it has no end of its own."""
     if spec.ttl is not None or spec.expires_at is not None:
@@ -106,7 +141,7 @@ def grace_period(spec: KeySpec, key_class: KeyClass) -> timedelta:
     return stated if stated is not None else key_class.grace_period
 
 
-def _unstated(spec: KeySpec, key_class: KeyClass) -> Requirement | None:
+def _deny_unstated(spec: KeySpec, key_class: KeyClass) -> Denial | None:
     stated = {
         Requirement.DISPLAY_NAME: spec.states_display_name,
         Requirement.OWNER: spec.owner is not None,
@@ -115,4 +150,28 @@ def _unstated(spec: KeySpec, key_class: KeyClass) -> Requirement | None:
         Requirement.REVOCATION_REASON: True,
         Requirement.EXPIRES_AT: spec.expires_at is not None or spec.ttl is not None,
     }
-    return next((each for each in Requirement if each in key_class.requires and not stated[each]), None)
+    missing = next((each for each in Requirement if each in key_class.requires and not stated[each]), None)
+    if missing is None:
+        return None
+    # An owner cannot be set later.
+    remedy = "make a new ApiKey that states it" if missing is Requirement.OWNER else "set it"
+    return Denial(Reason.INVALID_SPEC, f"class {key_class.name} requires spec.{missing}: {remedy}")
+
+
+def _deny_rotation(spec: KeySpec, key_class: KeyClass) -> Denial | None:
+    if spec.rotation is None:
+        return None
+    if spec.rotation.interval == timedelta(0):
+        return Denial(
+            Reason.INVALID_SPEC, "spec.rotation.interval is nothing: set one, as in 30d, or leave it to the class"
+        )
+    lives = lifetime(spec, key_class)
+    if lives is None or lives > grace_period(spec, key_class):
+        return None
+    return Denial(
+        Reason.INVALID_SPEC,
+        "spec.rotation.gracePeriod is not shorter than spec.ttl: shorten it, or set a longer ttl"
+        if spec.ttl is not None
+        else f"the grace period is not shorter than the lifetime that class {key_class.name} gives a key: "
+        "set a shorter spec.rotation.gracePeriod",
+    )

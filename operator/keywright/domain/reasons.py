@@ -23,5 +23,8 @@ class Reason(StrEnum):
     SECRET_WITHDRAWN = "SecretWithdrawn"
     INVALID_SPEC = "InvalidSpec"
     CLASS_NOT_FOUND = "ClassNotFound"
+    CLASS_NOT_ALLOWED = "ClassNotAllowed"
     LIFETIME_EXCEEDED = "LifetimeExceeded"
+    SCOPE_NOT_ALLOWED = "ScopeNotAllowed"
+    ROLE_NOT_FOUND = "RoleNotFound"
     STATUS_TAMPERED = "StatusTampered"

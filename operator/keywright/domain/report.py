@@ -21,6 +21,7 @@ __all__ = [
     "conclude",
     "expired",
     "in_progress",
+    "is_said",
     "live",
     "notes",
     "revoked",
@@ -83,18 +84,25 @@ def in_progress(message: str) -> Findings:
 
 
 def stalled(status: Status, problem: Problem) -> Findings:
-    """Nothing more happens until a person acts. What was delivered and accepted before stays so."""
-    active = find(status.conditions, ConditionType.ACTIVE)
-    delivered = find(status.conditions, ConditionType.SECRET_DELIVERED)
-    was_active = bool(status.keys) and active is not None and active.status == ConditionStatus.TRUE
-    was_delivered = delivered is not None and delivered.status == ConditionStatus.TRUE
-    return _findings(
+    """Nothing more happens until a person acts. What was delivered, accepted or announced before stays so, but for
+    a key that its class does not allow.
+    """
+    said = find(status.conditions, ConditionType.ACTIVE)
+    is_back = said is not None and said.reason == Reason.CLASS_NOT_ALLOWED and status.current_key_id is not None
+    is_barred = status.disallowed_at is not None or status.suspended_at is not None
+    is_active = bool(status.keys) and (is_said(status, ConditionType.ACTIVE) or is_back) and not is_barred
+    findings = _findings(
         problem.reason,
         problem.message,
         stalled=ConditionStatus.TRUE,
-        active=_status(was_active),
-        delivered=_status(was_delivered),
+        active=_status(is_active),
+        delivered=_status(is_said(status, ConditionType.SECRET_DELIVERED)),
     )
+    expiring = find(status.conditions, ConditionType.EXPIRING)
+    if expiring is None or expiring.status != ConditionStatus.TRUE:
+        return findings
+    announced = _finding(ConditionType.EXPIRING, ConditionStatus.TRUE, (Reason.EXPIRES_SOON, expiring.message))
+    return tuple(announced if each.type is ConditionType.EXPIRING else each for each in findings)
 
 
 def live(
@@ -108,10 +116,10 @@ def live(
 ) -> Findings:
     """A delivered key that has neither ended nor been revoked.
 
-    ``Active`` is true when: not suspended, the class exists, the hash is ours, the id is not taken.
+    ``Active`` is true when: not suspended, the class exists and allows the key, the hash is ours, the id is not taken.
     ``Stalled`` is true when: there is any problem, of the key or of its delivery.
     """
-    refusing = {Reason.CLASS_NOT_FOUND, Reason.STATUS_TAMPERED}
+    refusing = {Reason.CLASS_NOT_FOUND, Reason.CLASS_NOT_ALLOWED, Reason.STATUS_TAMPERED}
     retiring = [each for each in status.keys if each.state is RecordState.RETIRING]
     until = "".join(
         f"; replaced key {each.id} works until {format_instant(each.expires_at)}"
@@ -152,6 +160,12 @@ def expired(status: Status, ended_at: datetime) -> Findings:
     return _ended(Reason.KEY_EXPIRED, said)
 
 
+def is_said(status: Status, condition_type: ConditionType) -> bool:
+    """Whether a condition was true at the last write."""
+    found = find(status.conditions, condition_type)
+    return found is not None and found.status == ConditionStatus.TRUE
+
+
 def conclude(status: Status, findings: Findings, generation: int, now: datetime) -> Status:
     """The status with its conditions settled and everything derived from them."""
     conditions = settle(status.conditions, findings, generation=generation, now=now)
@@ -179,6 +193,8 @@ def notes(before: Status, after: Status) -> Iterator[Note]:
         yield Note(Reason.KEY_SUSPENDED, "spec.suspended is set")
     elif before.suspended_at is not None and after.suspended_at is None:
         yield Note(Reason.KEY_RESUMED, f"key {after.current_key_id} is in place")
+    elif before.disallowed_at is not None and after.disallowed_at is None and before.current_key_id is not None:
+        yield Note(Reason.KEY_RESUMED, f"the class allows key {after.current_key_id} again")
     if (new := turned(ConditionType.EXPIRING, on_reason=False)) and new.status == ConditionStatus.TRUE:
         yield Note(Reason.EXPIRES_SOON, new.message, is_warning=True)
     if (new := turned(ConditionType.STALLED)) and new.status == ConditionStatus.TRUE:

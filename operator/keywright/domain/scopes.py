@@ -6,7 +6,11 @@ which scopes exist and what each includes; without one every well-formed name ex
 
 from collections.abc import Collection, Iterable, Mapping
 
-__all__ = ["Catalogue", "closure", "covers", "is_covered", "is_known"]
+__all__ = ["Catalogue", "closure", "common", "covers", "is_covered", "is_known"]
+
+LONGEST = 63
+MOST = 256
+"""The bounds of the schema. What lies beyond them names no scope, or is one that nobody can have been granted."""
 
 Catalogue = Mapping[str, Collection[str]]
 """Each scope that exists, with the patterns of those it includes."""
@@ -44,4 +48,26 @@ def closure(scopes: Iterable[str], catalogue: Catalogue) -> tuple[str, ...]:
             for each in includes
         }
         ahead = included - found
-    return tuple(sorted(each for each in found if not is_covered(each, found - {each})))
+    return _without_covered(found)
+
+
+def common(first: Iterable[str], second: Collection[str]) -> tuple[str, ...]:
+    """What both cover, at most :data:`MOST`, sorted, without those that another one covers."""
+    shared = {_meet(one, other) for one in first for other in second}
+    return _without_covered({each for each in shared if each is not None and len(each) <= LONGEST})[:MOST]
+
+
+def _meet(first: str, second: str) -> str | None:
+    """The pattern of what two patterns both cover; ``None`` if there is nothing."""
+    if covers(first, second):
+        return second
+    if covers(second, first):
+        return first
+    for one, other in ((first, second), (second, first)):
+        if one.endswith(":*") and other.startswith("*:"):
+            return one[:-1] + other[2:]
+    return None
+
+
+def _without_covered(patterns: set[str]) -> tuple[str, ...]:
+    return tuple(sorted(each for each in patterns if not is_covered(each, patterns - {each})))

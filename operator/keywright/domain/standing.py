@@ -6,6 +6,7 @@ from typing import assert_never
 
 from keywright.domain import hashing, policy, report, rotation
 from keywright.domain.apikey import KeyRecord, KeySpec, Phase, Status, earliest
+from keywright.domain.conditions import ConditionType
 from keywright.domain.delivery import Absent, Awaited, Foreign, Ours
 from keywright.domain.plainkey import mask
 from keywright.domain.plan import Observed, Plan, Withdraw
@@ -27,13 +28,16 @@ def keep(spec: KeySpec, observed: Observed, status: Status, current: KeyRecord, 
     rotate_at = rotation.rotate_at(spec, observed.key_class, current) if observed.key_class is not None else None
     warn_at = _warn_at(observed, current, rotate_at)
     status = replace(
-        status,
+        policy.enact(spec, observed, status, policy.judge_observed(spec, observed, current.issued_at), now),
         suspended_at=(status.suspended_at or now) if spec.suspended else None,
         expires_at=current.expires_at,
         rotate_at=rotate_at,
         masked_key=_masked_key(observed, status, current),
     )
     is_expiring = warn_at is not None and warn_at <= now
+    if observed.key_class is None:
+        # Nothing says any more when to warn, and a warning that was given stays true.
+        is_expiring = current.expires_at is not None and report.is_said(status, ConditionType.EXPIRING)
     problem = find_problem(spec, observed, current) or _overflow(spec, observed, status, current, now)
     delivery = _delivery_problem(spec, observed)
     findings = report.live(
@@ -46,7 +50,7 @@ def keep(spec: KeySpec, observed: Observed, status: Status, current: KeyRecord, 
 
 def finish(observed: Observed, status: Status, findings: report.Findings, now: datetime) -> Plan:
     """Record the end first, then take the Secret away: a crash in between leaves a refused key in it."""
-    plan = write(observed, replace(status, suspended_at=None), findings, now)
+    plan = write(observed, replace(status, suspended_at=None, disallowed_at=None), findings, now)
     if isinstance(observed.secret, Ours):
         return replace(plan, action=Withdraw(observed.secret.uid))
     return plan
@@ -94,7 +98,7 @@ def find_problem(spec: KeySpec, observed: Observed, current: KeyRecord) -> Probl
             f"the older ApiKey {observed.duplicate_of} has the same key id {current.id}: verifiers accept only "
             "that one; delete this ApiKey and make a new one",
         )
-    verdict = policy.judge(spec, observed.key_class, current.issued_at, first_issued_at=observed.status.issued_at)
+    verdict = policy.judge_observed(spec, observed, current.issued_at)
     return Problem(verdict.reason, verdict.message) if isinstance(verdict, policy.Refused) else None
 
 

@@ -10,13 +10,18 @@ import logging
 
 from keywright.kube.client import ApiClient
 from keywright.kube.errors import ApiError, ApiUnavailableError, ForbiddenError, NotFoundError
-from keywright.kube.resources import APIKEYCLASSES, APIKEYS, SECRETS, Resource
+from keywright.kube.resources import APIKEYCLASSES, APIKEYS, NAMESPACES, SECRETS, Resource
 
-__all__ = ["wait_until_usable"]
+__all__ = ["only", "wait_until_usable"]
 
 POLL = 2.0  # seconds
 
 logger = logging.getLogger(__name__)
+
+
+def only(namespace: str | None) -> str | None:
+    """The field selector for one namespace, for which a role that names it is enough; ``None``: for all."""
+    return f"metadata.name={namespace}" if namespace is not None else None
 
 
 async def wait_until_usable(client: ApiClient, namespaces: tuple[str, ...], stop: asyncio.Event) -> None:
@@ -38,12 +43,13 @@ async def wait_until_usable(client: ApiClient, namespaces: tuple[str, ...], stop
 
 async def _problem(client: ApiClient, namespaces: tuple[str, ...]) -> str | None:
     scopes: tuple[str | None, ...] = namespaces or (None,)
-    needed: list[tuple[Resource, str | None]] = [(APIKEYCLASSES, None)]
-    needed += [(resource, namespace) for namespace in scopes for resource in (APIKEYS, SECRETS)]
-    for resource, namespace in needed:
-        where = f" in namespace {namespace}" if namespace else ""
+    needed: list[tuple[Resource, str | None, str | None]] = [(APIKEYCLASSES, None, None)]
+    needed += [(NAMESPACES, None, only(namespace)) for namespace in scopes]
+    needed += [(resource, namespace, None) for namespace in scopes for resource in (APIKEYS, SECRETS)]
+    for resource, namespace, selector in needed:
+        where = f" in namespace {namespace}" if namespace else f" with {selector}" if selector else ""
         try:
-            async for _ in client.list_pages(resource, namespace, metadata_only=True, page=1):
+            async for _ in client.list_pages(resource, namespace, field_selector=selector, metadata_only=True, page=1):
                 break
         except NotFoundError:
             return (

@@ -4,7 +4,7 @@ import asyncio
 import logging
 import random
 import signal
-from collections.abc import Collection
+from collections.abc import Collection, Iterable
 from datetime import UTC, datetime
 from typing import Any
 
@@ -13,16 +13,17 @@ import kopf
 from keywright.domain.delivery import MANAGED_BY
 from keywright.exposition import expose
 from keywright.handlers.health import Health, serve
-from keywright.handlers.preflight import wait_until_usable
+from keywright.handlers.preflight import only, wait_until_usable
 from keywright.handlers.registry import build_registry, build_settings
 from keywright.handlers.settings import OperatorSettings
 from keywright.kube.client import ApiClient, Manifest, connect
 from keywright.kube.credentials import Credentials
 from keywright.kube.reflector import Reflector
-from keywright.kube.resources import APIKEYCLASSES, APIKEYS, SECRETS
+from keywright.kube.resources import APIKEYCLASSES, APIKEYS, NAMESPACES, SECRETS
+from keywright.reconcile.concerned import by_class, by_namespace
 from keywright.reconcile.hasher import PooledHasher
 from keywright.reconcile.metrics import Metrics
-from keywright.reconcile.pictures import ClassPicture, SecretPicture, WatchGuard
+from keywright.reconcile.pictures import ClassPicture, NamespacePicture, SecretPicture, WatchGuard
 from keywright.reconcile.ports import Api, Ref
 from keywright.reconcile.reconciler import Reconciler
 from keywright.reconcile.roster import Roster
@@ -41,9 +42,9 @@ def _now() -> datetime:
 
 
 class _NamespaceView:
-    """One namespace of the Secrets, so that a re-list of it does not remove those of another."""
+    """One namespace of a picture, so that a re-list of it does not remove what is in another."""
 
-    def __init__(self, picture: SecretPicture, namespace: str | None) -> None:
+    def __init__(self, picture: SecretPicture | NamespacePicture, namespace: str | None) -> None:
         self._picture = picture
         self._namespace = namespace
 
@@ -88,19 +89,19 @@ async def operate(
         if ref in roster:
             queue.add(ref)
 
-    def class_changed(name: str) -> None:
-        # A class that comes or goes may also change which one is the default.
-        for ref, class_name in roster.refs():
-            if class_name in (None, name):
-                queue.add(ref)
+    def look_at(refs: Iterable[Ref]) -> None:
+        for ref in refs:
+            queue.add(ref)
 
     roster = Roster(changed)
-    classes = ClassPicture(class_changed)
+    classes = ClassPicture(lambda name: look_at(by_class(roster, name)))
+    labelled = NamespacePicture(lambda name: look_at(by_namespace(roster, classes, name)))
     secrets = SecretPicture(changed)
     guards = [WatchGuard(roster, namespace) for namespace in namespaces]
     reconciler = Reconciler(
         api=api,
         classes=classes,
+        namespaces=labelled,
         secret_uids=secrets,
         roster=roster,
         hasher=hasher,
@@ -109,7 +110,18 @@ async def operate(
         metrics=metrics,
     )
     queue = WorkQueue(reconciler.reconcile, clock=_now, rng=rng, workers=settings.workers, metrics=metrics)
-    first = [Reflector(client, APIKEYCLASSES, classes)] + [
+    first = [Reflector(client, APIKEYCLASSES, classes)]
+    first += [
+        Reflector(
+            client,
+            NAMESPACES,
+            _NamespaceView(labelled, namespace),
+            field_selector=only(namespace),
+            metadata_only=True,
+        )
+        for namespace in namespaces
+    ]
+    first += [
         Reflector(
             client,
             SECRETS,
@@ -137,7 +149,7 @@ async def operate(
             ", ".join(settings.namespaces) or "all namespaces",
             settings.health_listen,
         )
-        # Without the Secrets and classes every ApiKey would look as if it had lost its own.
+        # Without the Secrets, namespaces and classes every ApiKey would look as if it had lost its own.
         synced = tasks.create_task(_all_synced(first))
         background += [stopping, synced]
         await asyncio.wait([synced, stopping], return_when=asyncio.FIRST_COMPLETED)

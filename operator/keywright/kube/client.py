@@ -42,6 +42,7 @@ class ApiClient:
         namespace: str | None = None,
         *,
         label_selector: str | None = None,
+        field_selector: str | None = None,
         metadata_only: bool = False,
         page: int = PAGE,
     ) -> AsyncIterator[Manifest]:
@@ -49,7 +50,7 @@ class ApiClient:
 
         A page is a list manifest with ``metadata`` and ``items``, which may be null.
         """
-        query = {"limit": str(page)} | ({"labelSelector": label_selector} if label_selector else {})
+        query = {"limit": str(page)} | _selectors(label_selector, field_selector)
         accept = METADATA_LIST_ONLY if metadata_only else "application/json"
         while True:
             found = await self._json("GET", resource.path(namespace), params=query, accept=accept)
@@ -84,6 +85,7 @@ class ApiClient:
         *,
         resource_version: str,
         label_selector: str | None = None,
+        field_selector: str | None = None,
         metadata_only: bool = False,
     ) -> AsyncIterator[Manifest]:
         """Yield watch events from ``resource_version`` on; first of all an empty dict once connected.
@@ -95,7 +97,7 @@ class ApiClient:
             "allowWatchBookmarks": "true",
             "resourceVersion": resource_version,
             "timeoutSeconds": "290",
-        } | ({"labelSelector": label_selector} if label_selector else {})
+        } | _selectors(label_selector, field_selector)
         accept = METADATA_ONLY if metadata_only else "application/json"
         what = f"watch {resource.path(namespace)}"
         try:
@@ -146,6 +148,11 @@ class ApiClient:
         if status == 0:
             raise ApiUnavailableError(status, reason, f"{method} {path}")
         raise from_response(status, reason, f"{method} {path}")
+
+
+def _selectors(label_selector: str | None, field_selector: str | None) -> dict[str, str]:
+    wanted = {"labelSelector": label_selector, "fieldSelector": field_selector}
+    return {key: value for key, value in wanted.items() if value is not None}
 
 
 async def _reason(response: aiohttp.ClientResponse) -> str:

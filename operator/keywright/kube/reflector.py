@@ -47,6 +47,7 @@ class Reflector:
         namespace: str | None = None,
         *,
         label_selector: str | None = None,
+        field_selector: str | None = None,
         metadata_only: bool = False,
     ) -> None:
         self._client = client
@@ -54,6 +55,7 @@ class Reflector:
         self._sink = sink
         self._namespace = namespace
         self._label_selector = label_selector
+        self._field_selector = field_selector
         self._metadata_only = metadata_only
         self._version: str | None = None
         self.synced = asyncio.Event()
@@ -96,6 +98,7 @@ class Reflector:
             self._resource,
             self._namespace,
             label_selector=self._label_selector,
+            field_selector=self._field_selector,
             metadata_only=self._metadata_only,
         )
         async for page in pages:
@@ -116,6 +119,7 @@ class Reflector:
             self._namespace,
             resource_version=version,
             label_selector=self._label_selector,
+            field_selector=self._field_selector,
             metadata_only=self._metadata_only,
         )
         async for event in events:

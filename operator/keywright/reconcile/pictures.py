@@ -1,11 +1,12 @@
-"""What the operator's own watches show: classes, our Secrets (metadata only), and the ApiKeys a second time.
+"""What the operator's own watches show: classes, namespaces and our Secrets (metadata only), and the ApiKeys a second
+time.
 
 Each is a sink of a :class:`keywright.kube.reflector.Reflector`, which has the re-list semantics that the
 framework's watches lack: an object that vanished unnoticed is removed.
 """
 
 import time
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass
 
 from keywright.api.keyclass import read_class
@@ -15,7 +16,7 @@ from keywright.kube.client import Manifest
 from keywright.reconcile.ports import Ref
 from keywright.reconcile.roster import Roster
 
-__all__ = ["ClassPicture", "SecretPicture", "WatchGuard"]
+__all__ = ["ClassPicture", "NamespacePicture", "SecretPicture", "WatchGuard"]
 
 
 class ClassPicture:
@@ -28,6 +29,10 @@ class ClassPicture:
 
     def put(self, manifest: Manifest) -> None:
         metadata = manifest["metadata"]
+        if "deletionTimestamp" in metadata:
+            # Somebody's finalizer holds it. It is gone for verifiers too.
+            self.remove(metadata["uid"])
+            return
         name = metadata["name"]
         read = read_class(manifest)
         if self._names.get(metadata["uid"]) == name and self._classes.get(name) == read:
@@ -52,6 +57,39 @@ class ClassPicture:
         found = resolve(wanted, (each for each in self._classes.values() if each is not None), BUILT_IN)
         # The built-in stands in for an absent object only, not for one that cannot be read.
         return None if found is BUILT_IN and BUILT_IN.name in self._classes else found
+
+
+class NamespacePicture:
+    """Labels of the namespaces. ``changed`` is called with the name of one that came or has other labels now."""
+
+    def __init__(self, changed: Callable[[str], None]) -> None:
+        self._changed = changed
+        self._names: dict[str, str] = {}
+        self._labels: dict[str, Mapping[str, str]] = {}
+
+    def put(self, manifest: Manifest) -> None:
+        metadata = manifest["metadata"]
+        name, labels = metadata["name"], metadata.get("labels") or {}
+        self._names[metadata["uid"]] = name
+        if self._labels.get(name) != labels:
+            self._labels[name] = labels
+            self._changed(name)
+
+    def remove(self, uid: str) -> None:
+        # Its ApiKeys went before it: nobody has to be told.
+        if (name := self._names.pop(uid, None)) is not None and name not in self._names.values():
+            del self._labels[name]
+
+    def uids(self) -> Collection[str]:
+        return self._names.keys()
+
+    def uids_in(self, namespace: str | None) -> Collection[str]:
+        """The UIDs that the namespace of this name has had, or all."""
+        return [uid for uid, name in self._names.items() if namespace in (None, name)]
+
+    def labels_of(self, name: str) -> Mapping[str, str] | None:
+        """``None`` for a namespace that no watch has shown yet."""
+        return self._labels.get(name)
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,6 +1,6 @@
 """What reconciling needs from the outside world. Tests put fakes and failpoints here, nowhere else."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from datetime import datetime
 from typing import NamedTuple, Protocol
 
@@ -9,7 +9,7 @@ from keywright.domain.keyclass import KeyClass
 from keywright.kube.client import Manifest
 from keywright.kube.resources import Resource
 
-__all__ = ["Api", "Classes", "Clock", "Hasher", "Ref", "SecretUids"]
+__all__ = ["Api", "Classes", "Clock", "Hasher", "Namespaces", "Ref", "SecretUids"]
 
 Clock = Callable[[], datetime]
 
@@ -42,6 +42,13 @@ class Classes(Protocol):
     """The classes as they are now."""
 
     def resolve(self, name: str | None) -> KeyClass | None: ...
+
+
+class Namespaces(Protocol):
+    """The namespaces as they are now."""
+
+    def labels_of(self, name: str) -> Mapping[str, str] | None:
+        """``None`` for a namespace that no watch has shown yet."""
 
 
 class SecretUids(Protocol):

@@ -23,7 +23,7 @@ from keywright.kube.errors import ApiError, ApiUnavailableError, ConflictError, 
 from keywright.kube.resources import APIKEYS, EVENTS, SECRETS
 from keywright.reconcile import manifests
 from keywright.reconcile.metrics import Metrics
-from keywright.reconcile.ports import Api, Classes, Clock, Hasher, Ref, SecretUids
+from keywright.reconcile.ports import Api, Classes, Clock, Hasher, Namespaces, Ref, SecretUids
 from keywright.reconcile.roster import Roster
 
 __all__ = ["Reconciler"]
@@ -57,6 +57,7 @@ class Reconciler:
         *,
         api: Api,
         classes: Classes,
+        namespaces: Namespaces,
         secret_uids: SecretUids,
         roster: Roster,
         hasher: Hasher,
@@ -66,6 +67,7 @@ class Reconciler:
     ) -> None:
         self._api = api
         self._classes = classes
+        self._namespaces = namespaces
         self._secret_uids = secret_uids
         self._roster = roster
         self._hasher = hasher
@@ -139,6 +141,7 @@ class Reconciler:
             generation=metadata["generation"],
             is_deleted="deletionTimestamp" in metadata,
             key_class=self._classes.resolve(wanted or status.class_name),
+            namespace_labels=self._namespaces.labels_of(metadata["namespace"]),
             status=status,
             secret=secret,
             duplicate_of=self._roster.elder_twin(metadata["uid"]),

@@ -15,6 +15,7 @@ CURRENT = replace(record(key(1)), expires_at=NOW + DAY)
 MISSING = report.secret_missing("ci-deploy")
 NO_CLASS = Problem(Reason.CLASS_NOT_FOUND, "class gold does not exist: create it")
 INVALID = Problem(Reason.INVALID_SPEC, "spec.ttl: wrong: correct it")
+NOT_ALLOWED = Problem(Reason.CLASS_NOT_ALLOWED, "class gold does not allow this namespace: label it")
 NEVER = Status()
 ISSUED = Status(keys=(CURRENT,), current_key_id=CURRENT.id)
 
@@ -49,6 +50,10 @@ def stalled(before: Status, problem: Problem) -> Status:
     return concluded(before, report.stalled(before, problem))
 
 
+def barred() -> Status:
+    return replace(live(problem=NOT_ALLOWED), disallowed_at=NOW)
+
+
 WAITING = concluded(NEVER, report.in_progress("the key is being delivered"))
 CONFLICT = stalled(NEVER, report.secret_conflict("ci-deploy"))
 
@@ -74,6 +79,21 @@ CASES: dict[str, tuple[Status, Status, list[Reason]]] = {
     "the class lost": (live(), live(problem=NO_CLASS), [Reason.CLASS_NOT_FOUND]),
     "the class found again": (live(problem=NO_CLASS), live(), []),
     "one trouble after another": (live(problem=NO_CLASS), live(problem=INVALID), [Reason.INVALID_SPEC]),
+    "not allowed any more": (live(), barred(), [Reason.CLASS_NOT_ALLOWED]),
+    "allowed again": (barred(), live(), [Reason.KEY_RESUMED]),
+    "revoked while not allowed": (barred(), revoked(), [Reason.KEY_REVOKED]),
+    "not allowed while it was never issued": (NEVER, stalled(NEVER, NOT_ALLOWED), [Reason.CLASS_NOT_ALLOWED]),
+    "allowed before it was issued": (
+        replace(stalled(NEVER, NOT_ALLOWED), disallowed_at=NOW),
+        live(),
+        [Reason.KEY_ISSUED],
+    ),
+    "a spec that cannot be read while its end is near": (
+        live(is_expiring=True),
+        stalled(live(is_expiring=True), INVALID),
+        [Reason.INVALID_SPEC],
+    ),
+    "mended while its end is near": (stalled(live(is_expiring=True), INVALID), live(is_expiring=True), []),
     "a spec that cannot be read": (live(), stalled(live(), INVALID), [Reason.INVALID_SPEC]),
 }
 

@@ -9,9 +9,10 @@ from hypothesis import strategies as st
 from keywright.domain.apikey import InvalidSpec, KeyRecord, KeySpec, RecordState, Status
 from keywright.domain.delivery import Absent, Awaited, Foreign, Ours, SecretView
 from keywright.domain.hashing import Algorithm, Hashing
-from keywright.domain.keyclass import KeyClass, Requirement
+from keywright.domain.keyclass import Grant, KeyClass, Requirement
 from keywright.domain.lifecycle import decide
 from keywright.domain.plan import Deliver, Observed, Propose
+from keywright.domain.selectors import Selector
 from tests.unit.domain.examples import DAY, NOW, SECOND, STANDARD, apply, key, record, spec
 
 KEPT, MINTED = record(key(1)), record(key(2))
@@ -31,6 +32,8 @@ def specs(draw: st.DrawFn) -> KeySpec | InvalidSpec:
         suspended=draw(st.booleans()),
         revoked=draw(st.integers(0, 4)) == 0,
         states_display_name=draw(st.booleans()),
+        role=draw(st.sampled_from([None, "readonly", "root"])),
+        scopes=draw(st.sampled_from([(), ("agents:read",)])),
     )
 
 
@@ -42,6 +45,8 @@ CLASSES = st.builds(
     max_lifetime=st.none() | SPANS,
     warn_before=SPANS,
     requires=st.frozensets(st.sampled_from(Requirement), max_size=1),
+    allowed_namespaces=st.none() | st.just(Selector(match_labels={"team": "a"})),
+    grants=st.none() | st.just((Grant(namespaces=Selector(match_labels={"team": "a"}), roles=("*",)),)),
 )
 
 
@@ -75,6 +80,7 @@ def worlds(draw: st.DrawFn) -> Observed:
         generation=draw(st.integers(1, 3)),
         is_deleted=draw(st.integers(0, 19)) == 0,
         key_class=draw(st.none() | CLASSES),
+        namespace_labels=draw(st.sampled_from([None, {}, {"team": "a"}])),
         status=status,
         secret=draw(st.sampled_from(views)),
         duplicate_of=draw(st.sampled_from([None, None, None, "other/older"])),

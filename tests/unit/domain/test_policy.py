@@ -65,7 +65,7 @@ CASES = {
     "what is missing comes before what is too long": Row(
         {"ttl": 400 * DAY},
         replace(BOUNDED, requires=frozenset({Requirement.DISPLAY_NAME})),
-        (Reason.INVALID_SPEC, "requires spec.displayName", NOW + 400 * DAY),
+        (Reason.INVALID_SPEC, "requires spec.displayName", NOW + 365 * DAY),
     ),
 }
 

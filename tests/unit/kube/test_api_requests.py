@@ -84,13 +84,20 @@ async def test_a_list_is_read_page_by_page() -> None:
         server.lists[0] = [[secret("a"), secret("b")], [secret("c")], []]
         pages = [
             page
-            async for page in client.list_pages(SECRETS, "payments", label_selector="app=x", metadata_only=True, page=2)
+            async for page in client.list_pages(
+                SECRETS,
+                "payments",
+                label_selector="app=x",
+                field_selector="metadata.name=y",
+                metadata_only=True,
+                page=2,
+            )
         ]
         assert [[each["metadata"]["name"] for each in page["items"] or ()] for page in pages] == [["a", "b"], ["c"], []]
         assert [dict(each.query) for each in server.requests] == [
-            {"limit": "2", "labelSelector": "app=x"},
-            {"limit": "2", "labelSelector": "app=x", "continue": "1"},
-            {"limit": "2", "labelSelector": "app=x", "continue": "2"},
+            {"limit": "2", "labelSelector": "app=x", "fieldSelector": "metadata.name=y"},
+            {"limit": "2", "labelSelector": "app=x", "fieldSelector": "metadata.name=y", "continue": "1"},
+            {"limit": "2", "labelSelector": "app=x", "fieldSelector": "metadata.name=y", "continue": "2"},
         ]
         assert all("PartialObjectMetadataList" in each.headers["Accept"] for each in server.requests)
 

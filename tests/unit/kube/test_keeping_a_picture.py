@@ -89,11 +89,15 @@ async def test_the_first_list_is_complete_before_it_counts_as_synced() -> None:
 
 async def test_what_is_asked_for_is_passed_on() -> None:
     """Namespace, selector, metadata only, bookmarks."""
-    async with scene(label_selector="app=x", metadata_only=True) as given, given.running():
+    async with (
+        scene(label_selector="app=x", field_selector="metadata.name=y", metadata_only=True) as given,
+        given.running(),
+    ):
         await given.until(lambda: given.server.watched_from)
         listing, watching = given.server.requests
         assert listing.path == watching.path == "/api/v1/namespaces/payments/secrets"
         assert listing.query["labelSelector"] == watching.query["labelSelector"] == "app=x"
+        assert listing.query["fieldSelector"] == watching.query["fieldSelector"] == "metadata.name=y"
         assert "PartialObjectMetadata;" in watching.headers["Accept"]
         assert watching.query["allowWatchBookmarks"] == "true"
 

@@ -4,18 +4,22 @@ import asyncio
 import contextlib
 from collections.abc import Callable
 from datetime import timedelta
+from typing import Any
 
 from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
-from keywright.domain import hashing
-from keywright.domain.apikey import Phase, RecordState
+from keywright.api.apikey import read_spec
+from keywright.api.keyclass import read_class
+from keywright.domain import entitlement, hashing
+from keywright.domain.apikey import KeySpec, Phase, RecordState, Status
 from keywright.domain.delivery import labels_for
+from keywright.domain.scopes import is_covered
 from keywright.domain.times import format_instant
 from keywright.kube.client import Manifest
 from keywright.kube.errors import ApiError
-from keywright.kube.resources import APIKEYS, SECRETS
+from keywright.kube.resources import APIKEYCLASSES, APIKEYS, NAMESPACES, SECRETS
 from keywright.reconcile.ports import Ref
 from tests.support.fake_api import SimulatedDeathError
 from tests.unit.domain.examples import key
@@ -26,6 +30,21 @@ OPERATORS = st.sampled_from([0, 1])
 CALLS = st.integers(0, 8)
 STEPS = st.sampled_from([1, 10, 16, 120, 4000])
 ENDS = st.sampled_from([-10, 30, 3600, 10_000])
+TEAM_A = {"matchLabels": {"team": "a"}}
+POLICIES = st.sampled_from(
+    [
+        {},
+        {"allowedNamespaces": TEAM_A},
+        {"roles": [{"name": "readonly", "scopes": ["agents:read"]}]},
+        {"roles": [], "scopes": [{"name": "logs:read"}, {"name": "agents:write", "includes": ["agents:read"]}]},
+        {"grants": [{"namespaces": TEAM_A, "roles": ["*"]}, {"namespaces": {}, "scopes": ["agents:*"]}]},
+        {"grants": []},
+    ]
+)
+EVERYTHING: dict[str, Any] = {"allowedNamespaces": None, "roles": None, "scopes": None, "grants": None}
+ROLES = st.sampled_from([None, "readonly", "admin"])
+SCOPES = st.sampled_from([None, ["agents:write"], ["logs:read", "agents:*"]])
+POLICY_REASONS = ("ClassNotAllowed", "RoleNotFound", "ScopeNotAllowed")
 TTLS = st.sampled_from([None, "45s", "1h"])
 ATTACKERS = key(99).text
 
@@ -66,6 +85,19 @@ class Keywright(RuleBasedStateMachine):
         if self._apikey(ref) is None:
             spec: dict[str, object] = {"ttl": ttl} if ttl else {}
             self.world.apply(ref.name, suspended=suspended, **spec)
+
+    @rule(policy=POLICIES)
+    def change_class(self, policy: dict[str, Any]) -> None:
+        self.world.edit_class(**(EVERYTHING | policy))
+
+    @rule(labels=st.sampled_from([{}, {"team": "a"}]))
+    def label_namespace(self, labels: dict[str, str]) -> None:
+        self.world.label_namespace(**labels)
+
+    @rule(ref=REFS, role=ROLES, scopes=SCOPES)
+    def ask_for(self, ref: Ref, role: str | None, scopes: list[str] | None) -> None:
+        if self._apikey(ref) is not None:
+            self.world.edit(ref, role=role, scopes=scopes)
 
     @rule(ref=REFS, suspended=st.booleans())
     def suspend_or_resume(self, ref: Ref, suspended: bool) -> None:
@@ -247,14 +279,33 @@ class Keywright(RuleBasedStateMachine):
         if status.phase is Phase.EXPIRED:
             assert not is_ours, "the Secret of a key born past its end was left behind"
             return
+        self._check_policy(ref, status, manifest)
         if self.world.said("Stalled", ref)[0] == "True":
-            assert self.world.said("Stalled", ref)[1] in ("SecretConflict", "SecretMissing")
+            assert self.world.said("Stalled", ref)[1] in ("SecretConflict", "SecretMissing", *POLICY_REASONS)
             return
         (record,) = status.keys
         assert record.state is RecordState.CURRENT
         held = self.world.key_in_secret(ref)
         assert held is not None
         assert hashing.verify(record.hash, held.text)
+
+    def _check_policy(self, ref: Ref, status: Status, manifest: Manifest) -> None:
+        """A live key may do what is asked, as far as the class allows it here, and nothing else."""
+        key_class = read_class(self.world.cluster.get(APIKEYCLASSES, None, "standard"))
+        asked = read_spec(manifest)
+        assert key_class is not None
+        assert isinstance(asked, KeySpec)
+        labels = self.world.cluster.get(NAMESPACES, None, NAMESPACE)["metadata"].get("labels") or {}
+        is_barred = key_class.allowed_namespaces is not None and labels.get("team") != "a"
+        assert (status.disallowed_at is not None) is is_barred
+        if status.effective is None:
+            return
+        allowed = entitlement.allow(asked, key_class, labels)
+        if entitlement.object_to(asked, key_class, labels) is None and not is_barred:
+            assert status.effective == allowed
+            return
+        assert status.effective.role in (None, allowed.role)
+        assert all(is_covered(each, allowed.scopes) for each in status.effective.scopes), "wider than policy allows"
 
     def _apikey(self, ref: Ref) -> Manifest | None:
         return self.world.cluster.find(APIKEYS, ref.namespace, ref.name)

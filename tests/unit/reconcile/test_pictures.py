@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 
-from keywright.reconcile.pictures import ClassPicture, SecretPicture, WatchGuard
+from keywright.reconcile.pictures import ClassPicture, NamespacePicture, SecretPicture, WatchGuard
 from keywright.reconcile.ports import Ref
 from keywright.reconcile.roster import Roster
 
@@ -67,6 +67,20 @@ def test_a_class_deleted_and_made_anew_is_there_whatever_is_told_first() -> None
     assert list(given.picture.uids()) == ["u2"]
 
 
+def test_a_class_that_is_being_deleted_is_gone() -> None:
+    """Whatever finalizer still holds it; the built-in takes the place of a `standard` that goes."""
+    given = Classes()
+    for name in ("gold", "standard"):
+        manifest = a_class(name, name, prefix="acme")
+        given.picture.put(manifest)
+        manifest["metadata"]["deletionTimestamp"] = "2026-06-01T13:00:00Z"
+        for _ in range(2):
+            given.picture.put(manifest)
+    assert given.prefix_of("gold") is None
+    assert given.prefix_of("standard") == "kw_live"
+    assert given.changed == ["gold", "gold", "standard", "standard"]
+
+
 def test_a_class_that_cannot_be_read_does_not_exist_for_its_keys() -> None:
     """It is refused rather than guessed, also where a built-in has the same name."""
     given = Classes()
@@ -91,6 +105,38 @@ def test_the_default_class_is_found_by_its_annotation() -> None:
     assert given.prefix_of(None) == "kw_live"
     given.picture.put(a_class("u1", is_default=True))
     assert given.prefix_of(None) == "gold"
+
+
+def a_namespace(uid: str, name: str = "payments", **labels: str) -> dict[str, Any]:
+    return {"metadata": {"name": name, "uid": uid} | ({"labels": labels} if labels else {})}
+
+
+def test_a_namespace_with_other_labels_is_told_and_one_without_news_is_not() -> None:
+    """A namespace that was never seen has no labels that are known, which is not the same as having none."""
+    changed: list[str] = []
+    picture = NamespacePicture(changed.append)
+    assert picture.labels_of("payments") is None
+    for _ in range(2):
+        picture.put(a_namespace("u1"))
+    assert picture.labels_of("payments") == {}
+    picture.put(a_namespace("u1", team="a"))
+    assert picture.labels_of("payments") == {"team": "a"}
+    assert changed == ["payments", "payments"]
+    picture.remove("u1")
+    picture.remove("unknown")
+    assert picture.labels_of("payments") is None
+
+
+def test_a_namespace_made_anew_is_there_whatever_is_told_first() -> None:
+    """And a re-list of one namespace does not remove another."""
+    picture = NamespacePicture(lambda _: None)
+    picture.put(a_namespace("u1", team="a"))
+    picture.put(a_namespace("u2", team="b"))
+    picture.put(a_namespace("u3", "web"))
+    assert (picture.uids_in("payments"), picture.uids_in("web")) == (["u1", "u2"], ["u3"])
+    assert picture.uids_in(None) == list(picture.uids()) == ["u1", "u2", "u3"]
+    picture.remove("u1")
+    assert picture.labels_of("payments") == {"team": "b"}
 
 
 def a_secret(uid: str, name: str = "a", *, namespace: str = "payments", labels: Any = LABELS) -> dict[str, Any]:

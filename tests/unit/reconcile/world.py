@@ -19,9 +19,9 @@ from keywright.domain.hashing import Hashing
 from keywright.domain.plainkey import PlainKey
 from keywright.kube.client import Manifest
 from keywright.kube.errors import ConflictError
-from keywright.kube.resources import APIKEYCLASSES, APIKEYS, EVENTS, SECRETS, Resource
+from keywright.kube.resources import APIKEYCLASSES, APIKEYS, EVENTS, NAMESPACES, SECRETS, Resource
 from keywright.reconcile.metrics import Metrics
-from keywright.reconcile.pictures import ClassPicture, SecretPicture
+from keywright.reconcile.pictures import ClassPicture, NamespacePicture, SecretPicture
 from keywright.reconcile.ports import Clock, Ref
 from keywright.reconcile.reconciler import Reconciler
 from keywright.reconcile.roster import Roster
@@ -84,6 +84,9 @@ class World:
         self._seed = 0
         self.cluster.subscribe(self._take_note)
         self.make_class(hashing=hashing_of_class or FAST)
+        self.cluster.create(
+            NAMESPACES, None, {"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": NAMESPACE}}
+        )
 
     # What people do.
 
@@ -98,6 +101,9 @@ class World:
 
     def edit_class(self, name: str = "standard", **spec: Any) -> None:
         self.cluster.edit(APIKEYCLASSES, None, name, lambda each: each["spec"].update(spec))
+
+    def label_namespace(self, **labels: str) -> None:
+        self.cluster.edit(NAMESPACES, None, NAMESPACE, lambda each: each["metadata"].update(labels=labels))
 
     def apply(self, name: str = REF.name, **spec: Any) -> Ref:
         manifest = {
@@ -230,9 +236,11 @@ class Operator:
         self.roster = Roster(self.told.append)
         self.secrets = SecretPicture(self.told.append)
         self.classes = ClassPicture(lambda _: None)
+        self.namespaces = NamespacePicture(lambda _: None)
         self.reconciler = Reconciler(
             api=self.api,
             classes=self.classes,
+            namespaces=self.namespaces,
             secret_uids=self.secrets,
             roster=self.roster,
             hasher=self.hasher,
@@ -240,7 +248,7 @@ class Operator:
             rng=Random(seed),
             metrics=Metrics(per_key=False),
         )
-        for resource in (APIKEYCLASSES, SECRETS, APIKEYS):
+        for resource in (APIKEYCLASSES, NAMESPACES, SECRETS, APIKEYS):
             for manifest in world.cluster.list_all(resource):
                 self._see("ADDED", resource, manifest)
         self._unsubscribe = world.cluster.subscribe(self._see)
@@ -282,6 +290,11 @@ class Operator:
                 self.classes.remove(uid)
             else:
                 self.classes.put(manifest)
+        elif resource == NAMESPACES:
+            if event == "DELETED":
+                self.namespaces.remove(uid)
+            else:
+                self.namespaces.put(manifest)
 
 
 def key_in(secret: Manifest) -> PlainKey | None:
