@@ -4,11 +4,13 @@ import itertools
 import subprocess
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from keywright_local import AuditLevel, ControlPlane, named_cluster
 from tests.support.kube import Kube
+from tests.support.people import allowed, bind
 from tests.support.processes import Process, operator, verifier
 
 ROOT = Path(__file__).parents[2]
@@ -105,3 +107,31 @@ def make_namespace() -> Iterator[Namespaces]:
 @pytest.fixture
 def namespace(admin: Kube, make_namespace: Namespaces) -> str:
     return make_namespace(admin)
+
+
+@pytest.fixture
+def editor(plane: ControlPlane, admin: Kube, namespace: str) -> Iterator[Kube]:
+    """A user who may edit the test's namespace, and nothing else."""
+    user = f"editor-of-{namespace}"
+    bind(admin, namespace, user, "edit")
+    kube = Kube(plane.kubeconfig_for(user))
+    allowed(lambda: kube.list(namespace))
+    yield kube
+    kube.close()
+
+
+@pytest.fixture
+def make_class(admin: Kube) -> Iterator[Callable[..., str]]:
+    """Make a class of this spec; it goes with the test. ``default=True`` marks it."""
+    made: list[str] = []
+
+    def make(*, default: bool = False, **spec: Any) -> str:
+        name = f"class-{next(_counter)}"
+        metadata = {"name": name, "annotations": {"keywright.dev/is-default-class": "true" if default else "false"}}
+        admin.create({"kind": "ApiKeyClass", "metadata": metadata, "spec": spec})
+        made.append(name)
+        return name
+
+    yield make
+    for name in made:
+        admin.delete(None, name, kind="ApiKeyClass")
