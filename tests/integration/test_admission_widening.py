@@ -21,6 +21,13 @@ BEFORE: dict[str, Any] = {
     "rateLimits": [{"name": "minute", "requests": 10, "window": "1h"}, {"name": "day", "requests": 100}],
     "secret": {"template": {"data": {"A": "$(key)"}}, "delivery": "Once", "removeAfter": "2h", "whenInactive": "Keep"},
 }
+CLASS = {
+    "rateLimits": [
+        {"name": "minute", "requests": 100, "window": "1m"},
+        {"name": "day", "requests": 5000, "window": "1d"},
+        {"name": "burst", "requests": 20, "window": "1s"},
+    ]
+}
 ANNOTATIONS = {"keywright.dev/rotate": "before", "keywright.dev/rotate-grace": "1h"}
 
 
@@ -105,7 +112,7 @@ def make_key(admin: Kube, namespace: str, name: str, class_name: str) -> None:
 def test_what_widens_is_judged_like_creation(admin: Kube, on_call: Kube, namespace: str, make_class: MakeClass) -> None:
     """Who may change ApiKeys but not create Secrets can restrict, and cannot rotate, resume, extend or widen; with
     Secrets, still not without the class; with all rights, everything."""
-    restricted = make_class()
+    restricted, granted = make_class(**CLASS), make_class(**CLASS)
     user = f"on-call-of-{namespace}"
     make_key(admin, namespace, "key", restricted)
     for case, patch in WIDENING.items():
@@ -115,6 +122,7 @@ def test_what_widens_is_judged_like_creation(admin: Kube, on_call: Kube, namespa
     for resource in ("apikeyclasses/roles", "apikeyclasses/scopes"):
         grant(admin, namespace, user, resource, "grant")
     grant(admin, namespace, user, "apikeys", "adopt")
+    grant(admin, namespace, user, "apikeyclasses", "use", granted)
     for case, patch in WIDENING.items():
         assert refused(on_call, namespace, "key", patch, saying="create Secrets"), case
     grant(admin, namespace, user, "secrets", "create", group="")
@@ -124,7 +132,7 @@ def test_what_widens_is_judged_like_creation(admin: Kube, on_call: Kube, namespa
         on_call.patch(namespace, "key", patch)
     for case, patch in WIDENING.items():
         name = case.replace(" ", "-").lower()
-        make_key(admin, namespace, name, "standard")
+        make_key(admin, namespace, name, granted)
         on_call.patch(namespace, name, patch)
 
 
@@ -136,7 +144,7 @@ def test_what_restricts_is_free_in_any_company(
     admin: Kube, on_call: Kube, namespace: str, make_class: MakeClass
 ) -> None:
     """All of it at once, on a key of a class that is not granted."""
-    make_key(admin, namespace, "key", make_class())
+    make_key(admin, namespace, "key", make_class(**CLASS))
     refused(on_call, namespace, "key", WIDENING["a later end"], saying="create Secrets")
     all_at_once: Patch = {"metadata": {}, "spec": {}}
     for patch in FREE.values():
