@@ -51,13 +51,35 @@ def test_what_the_class_does_not_allow_is_refused(admin: Kube, namespace: str, m
         admin.apikey(namespace, case.replace(" ", "-"), className=name, **spec)
     for case, (spec, words) in BAD.items():
         for request in (
-            lambda s=spec: admin.create(key(namespace, className=name, **s)),  # type: ignore[misc]
-            lambda s=spec: admin.patch(namespace, "nothing", {"spec": s}),  # type: ignore[misc]
+            lambda s=spec: admin.create(key(namespace, className=name, **s)),
+            lambda s=spec: admin.patch(namespace, "nothing", {"spec": s}),
         ):
             message = refusal(request, status=422)
             assert f"class {name}" in message, case
             for word in words:
                 assert word in message, case
+
+
+def test_the_largest_class_is_still_read(admin: Kube, namespace: str, make_class: MakeClass) -> None:
+    """As many roles, scopes and limits as the schema takes: a policy that costs too much would be passed over."""
+    name = make_class(
+        roles=[{"name": f"role-{number}".ljust(63, "x"), "scopes": ["*"]} for number in range(32)],
+        scopes=[{"name": f"{'a' * 29}{number:02}:{'b' * 31}"} for number in range(64)],
+        rateLimits=[
+            {"name": f"limit-{number}".ljust(32, "x"), "requests": 9, "window": "9999d9999h9999m9999s"}
+            for number in range(8)
+        ],
+    )
+    scopes = [f"*:{'c' * 59}{number:02}" for number in range(16)]
+    loose = [
+        {"name": f"limit-{number}".ljust(32, "x"), "requests": 9, "window": "9998d9999h9999m9999s"}
+        for number in range(8)
+    ]
+    asked = {"role": "none", "scopes": scopes, "rateLimits": loose}
+    for field, value in asked.items():
+        spec = {field: value}
+        refusal(lambda s=spec: admin.create(key(namespace, className=name, **s)), status=422, saying=f"spec.{field}")  # type: ignore[misc]
+    refusal(lambda: admin.create(key(namespace, className=name, **asked)), status=422)
 
 
 def test_a_class_that_says_nothing_has_the_built_in_roles(admin: Kube, namespace: str, make_class: MakeClass) -> None:

@@ -154,6 +154,27 @@ def test_what_restricts_is_free_in_any_company(
     on_call.delete(namespace, "key")
 
 
+def test_a_key_as_large_as_the_schema_takes_can_be_restricted(
+    admin: Kube, on_call: Kube, namespace: str, make_class: MakeClass
+) -> None:
+    """Nothing in it costs more than the API server lets a policy spend, and nothing in it cannot be read."""
+    names = [f"limit-{number}".ljust(32, "x") for number in range(8)]
+    scopes = [f"{'a' * 30}{number:02}:{'b' * 30}" for number in range(16)]
+    name = make_class(rateLimits=[{"name": each, "requests": 100, "window": "1s"} for each in names])
+    longest = [{"name": each, "requests": 100, "window": "9998d9999h9999m9999s"} for each in names]
+    text = {f"entry-{number}": "x" * 4096 for number in range(16)}
+    template = {"labels": {f"label-{n}": "x" * 63 for n in range(16)}, "annotations": text, "data": text}
+    asked = {"scopes": scopes, "rateLimits": longest, "secret": {"template": template}}
+    admin.apikey(namespace, "key", className=name, suspended=True, expiresAt="2027-01-01t00:00:00.5z", **asked)
+    refused(on_call, namespace, "key", {"spec": {"suspended": False}}, saying="create Secrets")
+    narrower = [{**each, "requests": 99, "window": "9999d9999h9999m9999s"} for each in longest]
+    on_call.patch(namespace, "key", {"spec": {"rateLimits": narrower, "scopes": scopes[::-1]}})
+    refused(on_call, namespace, "key", {"spec": {"rateLimits": longest}}, saying="spec.rateLimits")
+    refused(on_call, namespace, "key", {"spec": {"expiresAt": "2027-01-01t00:00:01z"}}, saying="spec.expiresAt")
+    on_call.patch(namespace, "key", {"spec": {"expiresAt": "2026-12-31t00:00:00z"}})
+    on_call.patch(namespace, "key", {"spec": {"suspended": True, "revoked": True}})
+
+
 def test_a_key_of_unknown_class_takes_the_right_to_every_class(admin: Kube, on_call: Kube, namespace: str) -> None:
     """Before the operator has pinned a class, `standard` is a guess: who may use all of them may widen."""
     user = f"on-call-of-{namespace}"
