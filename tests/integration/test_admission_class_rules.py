@@ -3,10 +3,22 @@
 from collections.abc import Callable
 from typing import Any
 
+import pytest
+
+from keywright_local import ControlPlane
+from tests.integration.conftest import CLASS_RULES, apply
 from tests.support.kube import Kube
 from tests.support.people import allowed, key, refusal
 
 MakeClass = Callable[..., str]
+
+
+@pytest.fixture(scope="module")
+def admin(own_plane: ControlPlane, own_admin: Kube) -> Kube:
+    """The administrator of a control plane with this policy."""
+    apply(own_plane, CLASS_RULES)
+    return own_admin
+
 
 RULES: dict[str, Any] = {
     "roles": [{"name": "deployer", "scopes": ["agents:*"]}, {"name": "reader", "scopes": ["*:read"]}],

@@ -10,16 +10,15 @@ from typing import Any
 import pytest
 
 from keywright_local import ControlPlane
-from tests.integration.conftest import ROOT, Namespaces
+from tests.integration.conftest import ROOT, Namespaces, apply
 from tests.support.kube import Kube, Manifest, eventually
 from tests.support.people import bind, key, succeeds
 
 
 @pytest.fixture(scope="module")
 def filling(own_plane: ControlPlane) -> ControlPlane:
-    """A control plane with the optional policy."""
-    command = [str(own_plane.kubectl), "--kubeconfig", str(own_plane.kubeconfig), "apply", "-f"]
-    subprocess.run([*command, str(ROOT / "deploy/admission/mutating")], check=True, capture_output=True, timeout=60)
+    """A control plane with every policy there is."""
+    apply(own_plane, ROOT / "deploy/admission")
     return own_plane
 
 
@@ -97,11 +96,11 @@ def test_what_kubectl_applies_again_keeps_its_owner(filling: ControlPlane, own_a
         bind(own_admin, place, user, "edit")
         command = [str(filling.kubectl), "--kubeconfig", str(filling.kubeconfig_for(user)), "apply", "-f", "-"]
 
-        def apply(command: list[str] = command, spec: str = spec) -> bool:
+        def reapply(command: list[str] = command, spec: str = spec) -> bool:
             done = subprocess.run(command, input=manifest % spec, text=True, capture_output=True, check=False)
             return done.returncode == 0
 
-        eventually(apply, within=30)
+        eventually(reapply, within=30)
         assert own_admin.get(place, "key")["spec"]["owner"]["user"] == "dora"
 
 
