@@ -4,7 +4,7 @@ from collections.abc import Callable
 from typing import Any
 
 from tests.support.kube import Kube
-from tests.support.people import allowed, grant, key, refusal
+from tests.support.people import allowed, grant, key, refusal, refused_change
 
 MakeClass = Callable[..., str]
 
@@ -28,9 +28,9 @@ def test_a_role_must_be_granted(admin: Kube, editor: Kube, namespace: str) -> No
     admin.apikey(namespace, "key", className="standard", role="admin")
     editor.patch(namespace, "key", {"spec": {"description": "as before", "suspended": True}})
     editor.patch(namespace, "key", {"spec": {"role": "readonly"}})
-    refusal(lambda: editor.patch(namespace, "key", {"spec": {"role": "admin"}}), saying="standard:admin")
+    refused_change(editor, namespace, "key", {"spec": {"role": "admin"}}, saying="standard:admin")
     editor.patch(namespace, "key", {"spec": {"role": None}})
-    refusal(lambda: editor.patch(namespace, "key", {"spec": {"role": "admin"}}), saying="standard:admin")
+    refused_change(editor, namespace, "key", {"spec": {"role": "admin"}}, saying="standard:admin")
 
 
 def test_each_scope_must_be_granted(admin: Kube, editor: Kube, namespace: str) -> None:
@@ -113,10 +113,10 @@ def test_the_class_that_the_operator_pinned_is_the_one_that_counts(
     grant(admin, namespace, user, "apikeyclasses", "use", "standard", other)
     admin.apikey(namespace, "key")
     more = {"spec": {"role": "admin"}}
-    message = refusal(lambda: editor.patch(namespace, "key", more))
+    message = refused_change(editor, namespace, "key", more)
     assert "status.className" in message
     pin(admin, namespace, "key", other)
-    refusal(lambda: editor.patch(namespace, "key", more), saying=f"{other}:admin")
+    refused_change(editor, namespace, "key", more, saying=f"{other}:admin")
     grant(admin, namespace, user, "apikeyclasses/roles", "grant", f"{other}:admin")
     allowed(lambda: editor.patch(namespace, "key", more))
 
@@ -128,7 +128,7 @@ def test_a_key_that_the_operator_has_not_seen_takes_the_grant_in_every_class(
     user = f"editor-of-{namespace}"
     admin.apikey(namespace, "key")
     more = {"spec": {"scopes": ["agents:read"]}}
-    refusal(lambda: editor.patch(namespace, "key", more), saying="status.className")
+    refused_change(editor, namespace, "key", more, saying="status.className")
     grant(admin, namespace, user, "apikeyclasses/scopes", "grant")
     grant(admin, namespace, user, "apikeyclasses", "use")
     allowed(lambda: editor.patch(namespace, "key", more))

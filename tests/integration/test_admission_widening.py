@@ -7,7 +7,7 @@ import pytest
 
 from keywright_local import ControlPlane
 from tests.support.kube import Kube, eventually
-from tests.support.people import allowed, grant, make_user, refusal
+from tests.support.people import allowed, grant, make_user, refused_change
 
 MakeClass = Callable[..., str]
 Patch = dict[str, Any]
@@ -116,7 +116,7 @@ def test_what_widens_is_judged_like_creation(admin: Kube, on_call: Kube, namespa
     user = f"on-call-of-{namespace}"
     make_key(admin, namespace, "key", restricted)
     for case, patch in WIDENING.items():
-        message = refused(on_call, namespace, "key", patch, saying="")
+        message = refused_change(on_call, namespace, "key", patch)
         if "spec.role" not in message and "spec.scopes" not in message and "verb adopt" not in message:
             assert "create Secrets" in message, case
     for resource in ("apikeyclasses/roles", "apikeyclasses/scopes"):
@@ -124,10 +124,10 @@ def test_what_widens_is_judged_like_creation(admin: Kube, on_call: Kube, namespa
     grant(admin, namespace, user, "apikeys", "adopt")
     grant(admin, namespace, user, "apikeyclasses", "use", granted)
     for case, patch in WIDENING.items():
-        assert refused(on_call, namespace, "key", patch, saying="create Secrets"), case
+        assert refused_change(on_call, namespace, "key", patch, saying="create Secrets"), case
     grant(admin, namespace, user, "secrets", "create", group="")
     for case, patch in WIDENING.items():
-        assert restricted in refused(on_call, namespace, "key", patch, saying="verb use"), case
+        assert restricted in refused_change(on_call, namespace, "key", patch, saying="verb use"), case
     for patch in FREE.values():
         on_call.patch(namespace, "key", patch)
     for case, patch in WIDENING.items():
@@ -136,16 +136,12 @@ def test_what_widens_is_judged_like_creation(admin: Kube, on_call: Kube, namespa
         on_call.patch(namespace, name, patch)
 
 
-def refused(kube: Kube, namespace: str, name: str, patch: Patch, saying: str) -> str:
-    return refusal(lambda: kube.patch(namespace, name, patch), saying=saying)
-
-
 def test_what_restricts_is_free_in_any_company(
     admin: Kube, on_call: Kube, namespace: str, make_class: MakeClass
 ) -> None:
     """All of it at once, on a key of a class that is not granted."""
     make_key(admin, namespace, "key", make_class(**CLASS))
-    refused(on_call, namespace, "key", WIDENING["a later end"], saying="create Secrets")
+    refused_change(on_call, namespace, "key", WIDENING["a later end"], saying="create Secrets")
     all_at_once: Patch = {"metadata": {}, "spec": {}}
     for patch in FREE.values():
         for part in patch:
@@ -166,11 +162,11 @@ def test_a_key_as_large_as_the_schema_takes_can_be_restricted(
     template = {"labels": {f"label-{n}": "x" * 63 for n in range(16)}, "annotations": text, "data": text}
     asked = {"scopes": scopes, "rateLimits": longest, "secret": {"template": template}}
     admin.apikey(namespace, "key", className=name, suspended=True, expiresAt="2027-01-01t00:00:00.5z", **asked)
-    refused(on_call, namespace, "key", {"spec": {"suspended": False}}, saying="create Secrets")
+    refused_change(on_call, namespace, "key", {"spec": {"suspended": False}}, saying="create Secrets")
     narrower = [{**each, "requests": 99, "window": "9999d9999h9999m9999s"} for each in longest]
     on_call.patch(namespace, "key", {"spec": {"rateLimits": narrower, "scopes": scopes[::-1]}})
-    refused(on_call, namespace, "key", {"spec": {"rateLimits": longest}}, saying="spec.rateLimits")
-    refused(on_call, namespace, "key", {"spec": {"expiresAt": "2027-01-01t00:00:01z"}}, saying="spec.expiresAt")
+    refused_change(on_call, namespace, "key", {"spec": {"rateLimits": longest}}, saying="spec.rateLimits")
+    refused_change(on_call, namespace, "key", {"spec": {"expiresAt": "2027-01-01t00:00:01z"}}, saying="spec.expiresAt")
     on_call.patch(namespace, "key", {"spec": {"expiresAt": "2026-12-31t00:00:00z"}})
     on_call.patch(namespace, "key", {"spec": {"suspended": True, "revoked": True}})
 
@@ -180,7 +176,7 @@ def test_a_key_of_unknown_class_takes_the_right_to_every_class(admin: Kube, on_c
     user = f"on-call-of-{namespace}"
     grant(admin, namespace, user, "secrets", "create", group="")
     admin.apikey(namespace, "key", suspended=True)
-    refused(on_call, namespace, "key", {"spec": {"suspended": False}}, saying="status.className")
+    refused_change(on_call, namespace, "key", {"spec": {"suspended": False}}, saying="status.className")
     on_call.patch(namespace, "key", {"spec": {"revocationReason": "drill"}})
     grant(admin, namespace, user, "apikeyclasses", "use")
     allowed(lambda: on_call.patch(namespace, "key", {"spec": {"suspended": False}}))
@@ -191,11 +187,11 @@ def test_a_shorter_ttl_is_free_unless_it_rotates(admin: Kube, on_call: Kube, nam
     admin.apikey(namespace, "plain", className="standard", ttl="2d")
     admin.apikey(namespace, "rotating", className="standard", ttl="2d", rotation={})
     for name in ("plain", "rotating"):
-        refused(on_call, namespace, name, {"spec": {"ttl": "49h"}}, saying="create Secrets")
-        refused(on_call, namespace, name, {"spec": {"ttl": None}}, saying="create Secrets")
+        refused_change(on_call, namespace, name, {"spec": {"ttl": "49h"}}, saying="create Secrets")
+        refused_change(on_call, namespace, name, {"spec": {"ttl": None}}, saying="create Secrets")
     on_call.patch(namespace, "plain", {"spec": {"ttl": "1d23h59m59s"}})
-    refused(on_call, namespace, "plain", {"spec": {"ttl": "2d"}}, saying="create Secrets")
-    refused(on_call, namespace, "rotating", {"spec": {"ttl": "1d"}}, saying="create Secrets")
+    refused_change(on_call, namespace, "plain", {"spec": {"ttl": "2d"}}, saying="create Secrets")
+    refused_change(on_call, namespace, "rotating", {"spec": {"ttl": "1d"}}, saying="create Secrets")
     on_call.patch(namespace, "rotating", {"spec": {"ttl": "1d", "rotation": None}})
 
 
@@ -210,11 +206,11 @@ def test_an_end_is_not_taken_back_while_the_operator_is_away(admin: Kube, on_cal
     def end(instant: str) -> Patch:
         return {"spec": {"expiresAt": instant, "ttl": None}}
 
-    refused(on_call, namespace, "key", end("2027-04-02T00:00:00Z"), saying="create Secrets")
+    refused_change(on_call, namespace, "key", end("2027-04-02T00:00:00Z"), saying="create Secrets")
     on_call.patch(namespace, "key", {"spec": {"ttl": "10d"}})
-    refused(on_call, namespace, "key", end("2027-03-01T00:00:00Z"), saying="create Secrets")
+    refused_change(on_call, namespace, "key", end("2027-03-01T00:00:00Z"), saying="create Secrets")
     on_call.patch(namespace, "key", end("2027-01-10T00:00:00Z"))
-    refused(on_call, namespace, "key", end("2027-01-11T00:00:00Z"), saying="create Secrets")
+    refused_change(on_call, namespace, "key", end("2027-01-11T00:00:00Z"), saying="create Secrets")
 
 
 @pytest.mark.usefixtures("shared_operator")
@@ -224,4 +220,4 @@ def test_an_end_before_the_one_there_is_is_free(admin: Kube, on_call: Kube, name
     admin.wait(namespace, "key", Active="True")
     allowed(lambda: on_call.patch(namespace, "key", {"spec": {"expiresAt": "2027-01-01T00:00:00Z"}}))
     eventually(lambda: "expiresAt" in admin.get(namespace, "key")["status"])
-    refused(on_call, namespace, "key", {"spec": {"expiresAt": None}}, saying="create Secrets")
+    refused_change(on_call, namespace, "key", {"spec": {"expiresAt": None}}, saying="create Secrets")

@@ -14,7 +14,7 @@ from kubernetes.client.exceptions import ApiException
 from keywright_local import ControlPlane
 from tests.support.kube import Kube, Manifest, eventually
 
-__all__ = ["allowed", "bind", "bind_cluster", "grant", "key", "make_user", "refusal", "succeeds"]
+__all__ = ["allowed", "bind", "bind_cluster", "grant", "key", "make_user", "refusal", "refused_change", "succeeds"]
 
 RBAC = "/apis/rbac.authorization.k8s.io/v1"
 _counter = itertools.count()
@@ -89,6 +89,13 @@ def refusal(request: Callable[[], Any], status: int = 403, saying: str = "") -> 
         return None
 
     return eventually(look, within=30, what=saying) or ""
+
+
+def refused_change(kube: Kube, namespace: str, name: str, patch: Manifest, saying: str = "") -> str:
+    """The message of the 403 that a merge patch of an ApiKey is answered with. Nothing is changed meanwhile."""
+    path = kube.path("ApiKey", namespace, name)
+    content_type = "application/merge-patch+json"
+    return refusal(lambda: kube.request("PATCH", path, patch, content_type, dryRun="All"), saying=saying)
 
 
 def key(namespace: str, **spec: Any) -> Manifest:
