@@ -14,20 +14,16 @@ from tests.support.people import allowed, bind
 from tests.support.processes import Process, operator, verifier
 
 ROOT = Path(__file__).parents[2]
-
-
+# It tells at admission what the operator says by a condition. The operator has to say it in any case, and most tests
+# are about that, so they do without; it has tests of its own.
 CLASS_RULES = ROOT / "deploy/admission/class-rules.yaml"
 
 
-def install(plane: ControlPlane) -> None:
-    """The CRDs, roles and admission policies, as the README installs them.
-
-    But for the policy that tells at admission what the operator says by a condition: the operator has to say it in
-    any case, and most tests are about that.
-    """
+def install(plane: ControlPlane, *, without: Path | None = None) -> None:
+    """The CRDs, roles and admission policies, as the README installs them; ``without`` names a policy's file."""
     rbac = ROOT / "deploy/rbac"
-    fences = [path for path in sorted((ROOT / "deploy/admission").glob("*.yaml")) if path != CLASS_RULES]
-    for files in ([ROOT / "crds"], [rbac / "namespace.yaml", rbac, *fences]):
+    policies = [path for path in sorted((ROOT / "deploy/admission").glob("*.yaml")) if path != without]
+    for files in ([ROOT / "crds"], [rbac / "namespace.yaml", rbac, *policies]):
         apply(plane, *files)
     run_kubectl(plane, "wait", "--for=condition=Established", "crd", "--all", "--timeout=30s")
 
@@ -53,7 +49,7 @@ def embedded_only() -> None:
 def plane() -> Iterator[ControlPlane]:
     """The control plane that most tests share, with every request in its audit log."""
     with ControlPlane(audit=True, audit_level=AuditLevel.METADATA) as started:
-        install(started)
+        install(started, without=CLASS_RULES)
         yield started
 
 
@@ -61,7 +57,7 @@ def plane() -> Iterator[ControlPlane]:
 def own_plane() -> Iterator[ControlPlane]:
     """A control plane for one module that stops it, or counts everything in it."""
     with ControlPlane(audit=True, audit_level=AuditLevel.METADATA) as started:
-        install(started)
+        install(started, without=CLASS_RULES)
         yield started
 
 
