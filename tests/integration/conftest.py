@@ -4,29 +4,38 @@ import itertools
 import subprocess
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from keywright_local import AuditLevel, ControlPlane, named_cluster
 from tests.support.kube import Kube
+from tests.support.people import allowed, bind
 from tests.support.processes import Process, operator, verifier
 
 ROOT = Path(__file__).parents[2]
+# It tells at admission what the operator says by a condition. The operator has to say it in any case, and most tests
+# are about that, so they do without; it has tests of its own.
+CLASS_RULES = ROOT / "deploy/admission/class-rules.yaml"
 
 
-def install(plane: ControlPlane) -> None:
-    """The CRDs, roles and admission policies, as the README installs them."""
-    kubectl = [str(plane.kubectl), "--kubeconfig", str(plane.kubeconfig)]
+def install(plane: ControlPlane, *, without: Path | None = None) -> None:
+    """The CRDs, roles and admission policies, as the README installs them; ``without`` names a policy's file."""
     rbac = ROOT / "deploy/rbac"
-    folders = (["-f", ROOT / "crds"], ["-f", rbac / "namespace.yaml", "-f", rbac, "-f", ROOT / "deploy/admission"])
-    for files in folders:
-        subprocess.run([*kubectl, "apply", *map(str, files)], check=True, capture_output=True, timeout=60)
-    subprocess.run(
-        [*kubectl, "wait", "--for=condition=Established", "crd", "--all", "--timeout=30s"],
-        check=True,
-        capture_output=True,
-        timeout=60,
-    )
+    policies = [path for path in sorted((ROOT / "deploy/admission").glob("*.yaml")) if path != without]
+    for files in ([ROOT / "crds"], [rbac / "namespace.yaml", rbac, *policies]):
+        apply(plane, *files)
+    run_kubectl(plane, "wait", "--for=condition=Established", "crd", "--all", "--timeout=30s")
+
+
+def apply(plane: ControlPlane, *paths: Path) -> None:
+    """Apply files, and whole folders with what is in them, as the administrator."""
+    run_kubectl(plane, "apply", "-R", *(argument for path in paths for argument in ("-f", str(path))))
+
+
+def run_kubectl(plane: ControlPlane, *arguments: str) -> None:
+    command = [str(plane.kubectl), "--kubeconfig", str(plane.kubeconfig), *arguments]
+    subprocess.run(command, check=True, capture_output=True, timeout=60)
 
 
 @pytest.fixture(scope="session", autouse=True)
@@ -40,7 +49,7 @@ def embedded_only() -> None:
 def plane() -> Iterator[ControlPlane]:
     """The control plane that most tests share, with every request in its audit log."""
     with ControlPlane(audit=True, audit_level=AuditLevel.METADATA) as started:
-        install(started)
+        install(started, without=CLASS_RULES)
         yield started
 
 
@@ -48,7 +57,7 @@ def plane() -> Iterator[ControlPlane]:
 def own_plane() -> Iterator[ControlPlane]:
     """A control plane for one module that stops it, or counts everything in it."""
     with ControlPlane(audit=True, audit_level=AuditLevel.METADATA) as started:
-        install(started)
+        install(started, without=CLASS_RULES)
         yield started
 
 
@@ -105,3 +114,31 @@ def make_namespace() -> Iterator[Namespaces]:
 @pytest.fixture
 def namespace(admin: Kube, make_namespace: Namespaces) -> str:
     return make_namespace(admin)
+
+
+@pytest.fixture
+def editor(plane: ControlPlane, admin: Kube, namespace: str) -> Iterator[Kube]:
+    """A user who may edit the test's namespace, and nothing else."""
+    user = f"editor-of-{namespace}"
+    bind(admin, namespace, user, "edit")
+    kube = Kube(plane.kubeconfig_for(user))
+    allowed(lambda: kube.list(namespace))
+    yield kube
+    kube.close()
+
+
+@pytest.fixture
+def make_class(admin: Kube) -> Iterator[Callable[..., str]]:
+    """Make a class of this spec; it goes with the test. ``default=True`` marks it."""
+    made: list[str] = []
+
+    def make(*, default: bool = False, **spec: Any) -> str:
+        name = f"class-{next(_counter)}"
+        metadata = {"name": name, "annotations": {"keywright.dev/is-default-class": "true" if default else "false"}}
+        admin.create({"kind": "ApiKeyClass", "metadata": metadata, "spec": spec})
+        made.append(name)
+        return name
+
+    yield make
+    for name in made:
+        admin.delete(None, name, kind="ApiKeyClass")

@@ -1,88 +1,19 @@
-"""What depends on who asks: the admission policies, tried as ordinary users on the real API server."""
+"""Who may use a class, who may write a status, and whoever is on call: tried as users on the real API server."""
 
-import itertools
-import json
-from collections.abc import Callable, Iterator
-from typing import Any
+from collections.abc import Callable
 
-import pytest
-from kubernetes.client.exceptions import ApiException
+import yaml
 
-from keywright_local import ControlPlane
+from tests.integration.conftest import ROOT
 from tests.support.kube import Kube, eventually
+from tests.support.people import allowed, bind, grant, key, refusal, succeeds
 
-_counter = itertools.count()
-RBAC = "/apis/rbac.authorization.k8s.io/v1"
-
-
-@pytest.fixture
-def editor(plane: ControlPlane, admin: Kube, namespace: str) -> Iterator[Kube]:
-    """A user who may edit the test's namespace, and nothing else."""
-    user = f"editor-of-{namespace}"
-    bind(admin, namespace, user, "edit")
-    kube = Kube(plane.kubeconfig_for(user))
-    eventually(lambda: succeeds(lambda: kube.list(namespace)), within=30)
-    yield kube
-    kube.close()
+MakeClass = Callable[..., str]
 
 
-@pytest.fixture
-def restricted(admin: Kube) -> Iterator[str]:
-    """A class that nobody was granted, and proof that the policies are active by now."""
-    name = f"restricted-{next(_counter)}"
-    admin.create({"kind": "ApiKeyClass", "metadata": {"name": name}, "spec": {}})
-    yield name
-    admin.delete(None, name, kind="ApiKeyClass")
-
-
-def bind(admin: Kube, namespace: str, user: str, role: str, kind: str = "ClusterRole") -> None:
-    binding = {
-        "metadata": {"name": f"{user}-{role}"},
-        "roleRef": {"apiGroup": "rbac.authorization.k8s.io", "kind": kind, "name": role},
-        "subjects": [{"apiGroup": "rbac.authorization.k8s.io", "kind": "User", "name": user}],
-    }
-    admin.request("POST", f"{RBAC}/namespaces/{namespace}/rolebindings", binding)
-
-
-def grant(admin: Kube, namespace: str, user: str, resource: str, verb: str, *names: str) -> None:
-    """A Role with one rule, bound to the user."""
-    role = f"grant-{next(_counter)}"
-    rule = {"apiGroups": ["keywright.dev"], "resources": [resource], "verbs": [verb], "resourceNames": list(names)}
-    admin.request("POST", f"{RBAC}/namespaces/{namespace}/roles", {"metadata": {"name": role}, "rules": [rule]})
-    bind(admin, namespace, user, role, "Role")
-
-
-def succeeds(request: Callable[[], Any]) -> bool:
-    try:
-        request()
-    except ApiException:
-        return False
-    return True
-
-
-def refusal(request: Callable[[], Any]) -> str:
-    """The message of the 403 that a policy answers with; policies become active some seconds after they are made."""
-
-    def look() -> str | None:
-        try:
-            request()
-        except ApiException as error:
-            if error.status == 409:
-                return None  # an operator that runs beside this has written in between
-            if error.status != 403:
-                raise
-            return str(json.loads(error.body or "")["message"])
-        return None
-
-    return eventually(look, within=30) or ""
-
-
-def key(namespace: str, **spec: Any) -> dict[str, Any]:
-    return {"kind": "ApiKey", "metadata": {"generateName": "key-", "namespace": namespace}, "spec": spec}
-
-
-def test_a_class_must_be_granted(admin: Kube, editor: Kube, namespace: str, restricted: str) -> None:
+def test_a_class_must_be_granted(admin: Kube, editor: Kube, namespace: str, make_class: MakeClass) -> None:
     """An editor may use `standard`, may not use another class, and may once a RoleBinding says so."""
+    restricted = make_class()
     editor.create(key(namespace))
     editor.create(key(namespace, className="standard"))
     message = refusal(lambda: editor.create(key(namespace, className=restricted)))
@@ -93,9 +24,10 @@ def test_a_class_must_be_granted(admin: Kube, editor: Kube, namespace: str, rest
 
 
 def test_leaving_the_class_out_does_not_get_round_it(
-    admin: Kube, editor: Kube, namespace: str, restricted: str
+    admin: Kube, editor: Kube, namespace: str, make_class: MakeClass
 ) -> None:
     """When a class that is not granted becomes the default, a key without className is refused as well."""
+    restricted = make_class()
     annotation = {"metadata": {"annotations": {"keywright.dev/is-default-class": "true"}}}
     admin.patch(None, restricted, annotation, kind="ApiKeyClass")
     message = refusal(lambda: editor.create(key(namespace)))
@@ -103,78 +35,14 @@ def test_leaving_the_class_out_does_not_get_round_it(
     editor.create(key(namespace, className="standard"))
 
 
-def test_whoever_is_on_call_can_always_act(admin: Kube, editor: Kube, namespace: str, restricted: str) -> None:
+def test_whoever_is_on_call_can_always_act(admin: Kube, editor: Kube, namespace: str, make_class: MakeClass) -> None:
     """Suspending, revoking and deleting a key takes no right to its class."""
+    restricted = make_class()
     refusal(lambda: editor.create(key(namespace, className=restricted)))
     admin.apikey(namespace, "theirs", className=restricted)
     for change in ({"suspended": True}, {"revoked": True}):
         editor.patch(namespace, "theirs", {"spec": change})
     editor.delete(namespace, "theirs")
-
-
-RULES = [
-    {"apiGroups": ["keywright.dev"], "resources": ["apikeys"], "verbs": ["get", "list", "update", "patch", "delete"]}
-]
-WIDENING: dict[str, dict[str, Any]] = {
-    "a rotation": {"spec": {"rotation": {"trigger": "now"}}},
-    "rotation by itself": {"spec": {"rotation": {}}},
-    "an annotation": {"metadata": {"annotations": {"keywright.dev/rotate": "now"}}},
-    "a grace for a rotation to come": {"metadata": {"annotations": {"keywright.dev/rotate-grace": "0s"}}},
-    "rotation on loss": {"spec": {"secret": {"onLoss": "Rotate"}}},
-    "a resumption": {"spec": {"suspended": False}},
-    "a later end": {"spec": {"expiresAt": "2028-01-01T00:00:00Z"}},
-    "no end": {"spec": {"expiresAt": None}},
-    "a ttl instead": {"spec": {"expiresAt": None, "ttl": "1d"}},
-}
-EARLIER = {"spec": {"expiresAt": "2027-01-01T00:00:00Z"}}
-FREE: dict[str, dict[str, Any]] = {
-    "the same end": {"spec": {"expiresAt": "2027-01-01T00:00:00Z"}},
-    "an earlier end": {"spec": {"expiresAt": "2026-12-31T00:00:00Z"}},
-    "a label": {"metadata": {"labels": {"a": "b"}}},
-    "a description": {"spec": {"description": "for whoever is on call"}},
-    "a suspension": {"spec": {"suspended": True}},
-    "a revocation": {"spec": {"revoked": True, "revocationReason": "leak"}},
-}
-
-
-def test_what_widens_is_judged_like_creation(plane: ControlPlane, admin: Kube, namespace: str, restricted: str) -> None:
-    """Who may change ApiKeys but not create Secrets can suspend, revoke and end earlier, and cannot rotate, resume
-    or extend; with Secrets, still not without the class; with both, everything."""
-    user = f"on-call-of-{namespace}"
-    admin.request("POST", f"{RBAC}/namespaces/{namespace}/roles", {"metadata": {"name": "on-call"}, "rules": RULES})
-    bind(admin, namespace, user, "on-call", "Role")
-    on_call = Kube(plane.kubeconfig_for(user))
-    admin.apikey(namespace, "key", className=restricted, suspended=True, expiresAt="2027-01-01T00:00:00Z")
-    refusal(lambda: on_call.patch(namespace, "key", WIDENING["a rotation"]))
-    for case, patch in WIDENING.items():
-        message = refusal(lambda p=patch: on_call.patch(namespace, "key", p))  # type: ignore[misc]
-        assert "create Secrets" in message, case
-    secrets = {"apiGroups": [""], "resources": ["secrets"], "verbs": ["create"]}
-    admin.request("POST", f"{RBAC}/namespaces/{namespace}/roles", {"metadata": {"name": "secrets"}, "rules": [secrets]})
-    bind(admin, namespace, user, "secrets", "Role")
-    for case, patch in WIDENING.items():
-        eventually(lambda p=patch: "verb use" in refusal(lambda: on_call.patch(namespace, "key", p)), what=case)  # type: ignore[misc]
-    for patch in FREE.values():
-        on_call.patch(namespace, "key", patch)
-    admin.apikey(namespace, "other", suspended=True, expiresAt="2027-01-01T00:00:00Z")
-    for patch in WIDENING.values():
-        on_call.patch(namespace, "other", patch)
-    on_call.close()
-
-
-@pytest.mark.usefixtures("shared_operator")
-def test_an_end_before_the_one_there_is_is_free(plane: ControlPlane, admin: Kube, namespace: str) -> None:
-    """Whoever is on call may give an issued key an end that it did not have, and not take it back."""
-    user = f"on-call-of-{namespace}"
-    admin.request("POST", f"{RBAC}/namespaces/{namespace}/roles", {"metadata": {"name": "on-call"}, "rules": RULES})
-    bind(admin, namespace, user, "on-call", "Role")
-    on_call = Kube(plane.kubeconfig_for(user))
-    admin.apikey(namespace, "key")
-    admin.wait(namespace, "key", Active="True")
-    eventually(lambda: succeeds(lambda: on_call.patch(namespace, "key", EARLIER)), within=30)
-    eventually(lambda: "expiresAt" in admin.get(namespace, "key")["status"])
-    assert "create Secrets" in refusal(lambda: on_call.patch(namespace, "key", {"spec": {"expiresAt": None}}))
-    on_call.close()
 
 
 def test_status_takes_a_verb_of_its_own(admin: Kube, editor: Kube, namespace: str) -> None:
@@ -195,3 +63,39 @@ def test_status_takes_a_verb_of_its_own(admin: Kube, editor: Kube, namespace: st
     assert "only the operator" in refusal(lambda: editor.patch(namespace, "key", patch, subresource="status"))
     grant(admin, namespace, user, "apikeys/status", "issue")
     eventually(lambda: succeeds(lambda: editor.patch(namespace, "key", patch, subresource="status")))
+
+
+def test_a_rolebinding_grants_in_its_namespace_only(
+    admin: Kube, editor: Kube, namespace: str, make_namespace: Callable[[Kube], str], make_class: MakeClass
+) -> None:
+    """What a RoleBinding grants in one namespace is refused in the other."""
+    user = f"editor-of-{namespace}"
+    restricted = make_class()
+    elsewhere = make_namespace(admin)
+    for place in (namespace, elsewhere):
+        refusal(lambda place=place: editor.create(key(place, className=restricted)))  # type: ignore[misc]
+    bind(admin, elsewhere, user, "edit")
+    for resource, verb, name in (
+        ("apikeyclasses", "use", restricted),
+        ("apikeyclasses/roles", "grant", f"{restricted}:readonly"),
+        ("apikeyclasses/scopes", "grant", f"{restricted}:agents:read"),
+    ):
+        grant(admin, namespace, user, resource, verb, name)
+    asked = {"className": restricted, "role": "readonly", "scopes": ["agents:read"]}
+    allowed(lambda: editor.create(key(namespace, **asked)))
+    refusal(lambda: editor.create(key(elsewhere, className=restricted)), saying="may not use the ApiKeyClass")
+    grant(admin, elsewhere, user, "apikeyclasses", "use", restricted)
+    for field in ("role", "scopes"):
+        wanted = {"className": restricted, field: asked[field]}
+        refusal(lambda w=wanted: editor.create(key(elsewhere, **w)), saying=f"spec.{field}")  # type: ignore[misc]
+
+
+def test_nothing_that_needs_a_class_stands_in_the_way_of_a_change() -> None:
+    """A policy whose parameter is a class fails for half a minute after an API server has started: it may then
+    refuse creations, and changes only if it ignores its own failures."""
+    for path in (ROOT / "deploy/admission").rglob("*.yaml"):
+        for document in yaml.safe_load_all(path.read_text()):
+            spec = document.get("spec", {})
+            if "paramKind" in spec and spec["failurePolicy"] != "Ignore":
+                (rule,) = spec["matchConstraints"]["resourceRules"]
+                assert rule["operations"] == ["CREATE"], document["metadata"]["name"]

@@ -2,6 +2,7 @@
 
 import copy
 import json
+from collections.abc import Callable
 from typing import Any
 
 import pytest
@@ -127,6 +128,7 @@ FULL = {
     "revoked": True,
     "secret": {"name": "kept", "key": "kept"},
 }
+ALICE = {"user": "alice", "groups": ["a"]}
 CHANGES: dict[str, tuple[dict[str, Any], dict[str, Any], str | None]] = {
     # name: (spec before, merge patch of the spec, refusal)
     "revoked back to false": (FULL, {"revoked": False}, "stays revoked"),
@@ -141,6 +143,14 @@ CHANGES: dict[str, tuple[dict[str, Any], dict[str, Any], str | None]] = {
     "secret.key changed": ({"secret": {"key": "a"}}, {"secret": {"key": "b"}}, "spec.secret.key is immutable"),
     "secret.key removed": ({"secret": {"key": "a"}}, {"secret": {"key": None}}, "spec.secret.key is immutable"),
     "secret.key removed with its parent": ({"secret": {"key": "a"}}, {"secret": None}, "spec.secret.key is immutable"),
+    "secret.key added": ({}, {"secret": {"key": "b"}}, "spec.secret.key is immutable"),
+    "owner changed": ({"owner": ALICE}, {"owner": {"user": "bob"}}, "spec.owner is immutable"),
+    "owner removed": ({"owner": ALICE}, {"owner": None}, "spec.owner is immutable"),
+    "owner added": ({}, {"owner": ALICE}, "spec.owner is immutable"),
+    "owner.groups changed": ({"owner": ALICE}, {"owner": {"groups": ["b"]}}, "spec.owner is immutable"),
+    "owner.groups removed": ({"owner": ALICE}, {"owner": {"groups": None}}, "spec.owner is immutable"),
+    "owner.groups emptied": ({"owner": ALICE}, {"owner": {"groups": []}}, "spec.owner is immutable"),
+    "owner.groups added": ({"owner": {"user": "alice"}}, {"owner": {"groups": ["a"]}}, "spec.owner is immutable"),
     "the default secret.key spelled out": ({}, {"secret": {"key": "api-key"}}, None),
     "revoked": ({}, {"revoked": True}, None),
     "suspended and resumed": ({"suspended": True}, {"suspended": False}, None),
@@ -165,11 +175,26 @@ def test_apikey_change(admin: Kube, namespace: str, case: str) -> None:
     assert refusal in replace(admin, namespace, patch)
 
 
+@pytest.mark.parametrize("before", [FULL, {"owner": ALICE}], ids=["every field", "an owner"])
+def test_the_whole_spec_cannot_be_taken_away(admin: Kube, namespace: str, before: dict[str, Any]) -> None:
+    """Nor emptied: every rule that holds a field holds it against the removal of all of them."""
+    created = admin.apikey(namespace, "key", **before)
+    for spec, words in (({}, "immutable"), (None, "spec")):
+        assert words in put(admin, namespace, lambda manifest, s=spec: {**manifest, "spec": s})  # type: ignore[misc]
+    without = put(admin, namespace, lambda manifest: {name: manifest[name] for name in manifest if name != "spec"})
+    assert "spec: Required value" in without
+    assert admin.get(namespace, "key")["spec"] == created["spec"]
+
+
 def replace(admin: Kube, namespace: str, patch: dict[str, Any]) -> str:
     """Replace the ApiKey by itself with this change of its spec, and say why that was refused."""
+    return put(admin, namespace, lambda manifest: {**manifest, "spec": merged(manifest["spec"], patch)})
+
+
+def put(admin: Kube, namespace: str, change: Callable[[Manifest], Manifest]) -> str:
+    """Replace the ApiKey by what is made of it, and say why that was refused."""
     while True:
-        replacement = admin.get(namespace, "key")
-        replacement["spec"] = merged(replacement["spec"], patch)
+        replacement = change(admin.get(namespace, "key"))
         with pytest.raises(ApiException) as refused:
             admin.request("PUT", admin.path("ApiKey", namespace, "key"), replacement)
         # An operator that runs beside this may have written the status in between.
@@ -177,14 +202,14 @@ def replace(admin: Kube, namespace: str, patch: dict[str, Any]) -> str:
             return message(refused.value)
 
 
-@pytest.mark.parametrize("patch", [{"prefix": "other"}, {"prefix": None}])
-def test_prefix_is_immutable(admin: Kube, patch: dict[str, Any]) -> None:
+@pytest.mark.parametrize("patch", [{"prefix": "other"}, {"prefix": None}, None], ids=["changed", "removed", "no spec"])
+def test_prefix_is_immutable(admin: Kube, patch: dict[str, Any] | None) -> None:
     """The prefix of a class never changes: keys that exist start with it."""
     admin.create({"kind": "ApiKeyClass", "metadata": {"name": "fixed"}, "spec": {"prefix": "fixed"}})
     try:
         with pytest.raises(ApiException) as refused:
             admin.patch(None, "fixed", {"spec": patch}, kind="ApiKeyClass")
-        assert "spec.prefix is immutable" in message(refused.value)
+        assert ("spec.prefix is immutable" if patch else "spec: Required value") in message(refused.value)
     finally:
         admin.delete(None, "fixed", kind="ApiKeyClass")
 

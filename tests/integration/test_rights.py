@@ -13,6 +13,7 @@ from keywright_local import ControlPlane
 from tests.integration.conftest import ROOT, Namespaces
 from tests.support.audit import requests
 from tests.support.kube import Kube, eventually
+from tests.support.people import allowed, bind
 from tests.support.processes import get, operator, verifier
 
 
@@ -111,6 +112,28 @@ def test_no_aggregated_role_may_write_status(admin: Kube) -> None:
         for rule in ours:
             assert "apikeys/status" not in rule["resources"]
             assert "*" not in rule["resources"] + rule["verbs"]
+            assert not {"use", "grant", "adopt", "issue"} & set(rule["verbs"])
+
+
+def test_the_admin_of_a_namespace_cannot_grant_himself_a_class(
+    as_user: Callable[[str], Kube], admin: Kube, namespace: str
+) -> None:
+    """Nobody hands out what he does not have; who has keywright-admin in the namespace hands out all of it there."""
+    boss = as_user("admin")
+    rules = [
+        {"apiGroups": ["keywright.dev"], "resources": ["apikeyclasses"], "verbs": ["use"]},
+        {"apiGroups": ["keywright.dev"], "resources": ["apikeyclasses/roles"], "verbs": ["grant"]},
+        {"apiGroups": ["keywright.dev"], "resources": ["apikeyclasses/scopes"], "verbs": ["grant"]},
+        {"apiGroups": ["keywright.dev"], "resources": ["apikeys"], "verbs": ["adopt"]},
+    ]
+    path = f"/apis/rbac.authorization.k8s.io/v1/namespaces/{namespace}/roles"
+    for number, rule in enumerate(rules):
+        role = {"metadata": {"name": f"more-{number}"}, "rules": [rule]}
+        assert "attempting to grant" in refused(lambda r=role: boss.request("POST", path, r))  # type: ignore[misc]
+    bind(admin, namespace, f"admin-of-{namespace}", "keywright-admin")
+    role = {"metadata": {"name": "more"}, "rules": rules}
+    allowed(lambda: boss.request("POST", path, role))
+    assert not may(boss, namespace, "issue", "apikeys/status")
 
 
 def granted(role: str) -> set[tuple[str, str]]:
