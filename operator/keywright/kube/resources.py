@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 
-__all__ = ["APIKEYCLASSES", "APIKEYS", "EVENTS", "SECRETS", "Resource"]
+__all__ = ["APIKEYCLASSES", "APIKEYS", "EVENTS", "LEASES", "SECRETS", "Resource"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,3 +30,4 @@ APIKEYS = Resource("keywright.dev", "v1alpha1", "apikeys")
 APIKEYCLASSES = Resource("keywright.dev", "v1alpha1", "apikeyclasses")
 SECRETS = Resource("", "v1", "secrets")
 EVENTS = Resource("", "v1", "events")
+LEASES = Resource("coordination.k8s.io", "v1", "leases")

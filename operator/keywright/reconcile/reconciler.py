@@ -79,7 +79,7 @@ class Reconciler:
         ``seen`` is the newest manifest that a watch has delivered, if the call is about that.
         Raises :class:`ApiError` when a request failed; the next pass goes on from whatever was reached.
         """
-        if seen is not None and (plan := self._plan_from_watches(ref, seen)) is not None and plan.is_noop:
+        if seen is not None and (plan := self.foresee(ref, seen)) is not None and plan.is_noop:
             return plan.wake_at
         try:
             manifest = await self._api.get(APIKEYS, ref.namespace, ref.name)
@@ -89,7 +89,8 @@ class Reconciler:
         self._roster.observe(ref, manifest)
         return await self._drive(ref, manifest)
 
-    def _plan_from_watches(self, ref: Ref, manifest: Manifest) -> Plan | None:
+    def foresee(self, ref: Ref, manifest: Manifest) -> Plan | None:
+        """What is to be done as far as watches tell, without a request; ``None`` if that takes a live look."""
         status = read_status(manifest)
         if status is None:
             return None
