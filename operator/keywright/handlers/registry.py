@@ -37,7 +37,7 @@ def build_registry(
         if event["type"] == "DELETED":
             roster.forget_uid(manifest["metadata"]["uid"])
             if ref not in roster:
-                queue.schedule.set(ref, None)
+                queue.forget(ref)
                 forget(ref)
             return
         if roster.observe(ref, manifest):

@@ -73,6 +73,12 @@ class WorkQueue:
             self._turns.push(ref)
             self._wakeup.set()
 
+    def forget(self, ref: Ref) -> None:
+        """The ApiKey is gone: no time is due any more, and what was seen of it is not to be worked with."""
+        self.schedule.set(ref, None)
+        if ref in self._waiting:
+            self._waiting[ref] = None
+
     def overdue(self) -> float:
         """By how many seconds the oldest due time that has not been met yet is late."""
         oldest = min(self._due_since.values(), default=None)
