@@ -23,6 +23,7 @@ from keywright.kube.credentials import Credentials
 from keywright.kube.lease import Alone, Lease
 from keywright.kube.reflector import Reflector
 from keywright.kube.resources import APIKEYCLASSES, APIKEYS, SECRETS
+from keywright.reconcile.echoes import Echoes
 from keywright.reconcile.hasher import PooledHasher
 from keywright.reconcile.metrics import Metrics
 from keywright.reconcile.pictures import ClassPicture, SecretPicture, WatchGuard
@@ -47,7 +48,7 @@ def _now() -> datetime:
 class _NamespaceView:
     """One namespace of the Secrets, so that a re-list of it does not remove those of another."""
 
-    def __init__(self, picture: SecretPicture, namespace: str | None) -> None:
+    def __init__(self, picture: Echoes, namespace: str | None) -> None:
         self._picture = picture
         self._namespace = namespace
 
@@ -101,9 +102,10 @@ async def operate(
     roster = Roster(changed)
     classes = ClassPicture(class_changed)
     secrets = SecretPicture(changed)
+    echoes = Echoes(secrets)
     guards = [WatchGuard(roster, namespace) for namespace in namespaces]
     reconciler = Reconciler(
-        api=GuardedApi(api, lambda: lease.is_held),
+        api=GuardedApi(api, lambda: lease.is_held, echoes),
         classes=classes,
         secret_uids=secrets,
         roster=roster,
@@ -126,7 +128,7 @@ async def operate(
         Reflector(
             client,
             SECRETS,
-            _NamespaceView(secrets, namespace),
+            _NamespaceView(echoes, namespace),
             namespace,
             label_selector=SECRET_LABEL,
             metadata_only=True,

@@ -5,50 +5,55 @@ the schedule, the rest is remembered until the leader has seen to it, which the 
 with what the last leader left undone, and with nothing else.
 """
 
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Iterator
+from contextlib import contextmanager, nullcontext
 from datetime import datetime
-from typing import Any, TypeVar
 
 from keywright.domain.plan import Plan
 from keywright.kube.client import Manifest
 from keywright.kube.errors import ApiUnavailableError
-from keywright.kube.resources import Resource
+from keywright.kube.resources import SECRETS, Resource
+from keywright.reconcile.echoes import Echoes
 from keywright.reconcile.ports import Api, Ref
 
 __all__ = ["GuardedApi", "Standby"]
-
-T = TypeVar("T")
 
 Leads = Callable[[], bool]
 
 
 class GuardedApi:
-    """The API server as long as this replica leads: asked before each write, so a pass in hand stops where it is."""
+    """The API server as long as this replica leads: asked before each write, so a pass in hand stops where it is.
+    The echoes learn which Secrets are being written.
+    """
 
-    def __init__(self, api: Api, leads: Leads) -> None:
+    def __init__(self, api: Api, leads: Leads, echoes: Echoes) -> None:
         self._api = api
         self._leads = leads
+        self._echoes = echoes
 
     async def get(self, resource: Resource, namespace: str | None, name: str) -> Manifest:
         return await self._api.get(resource, namespace, name)
 
     async def create(self, resource: Resource, namespace: str | None, manifest: Manifest) -> Manifest:
-        return await self._checked(self._api.create, resource, namespace, manifest)
+        with self._writing(resource, namespace, manifest["metadata"]["name"]):
+            return await self._api.create(resource, namespace, manifest)
 
     async def update(
         self, resource: Resource, namespace: str | None, name: str, manifest: Manifest, subresource: str | None = None
     ) -> Manifest:
-        return await self._checked(self._api.update, resource, namespace, name, manifest, subresource)
+        with self._writing(resource, namespace, name):
+            return await self._api.update(resource, namespace, name, manifest, subresource)
 
     async def delete(self, resource: Resource, namespace: str | None, name: str, *, uid: str) -> None:
-        await self._checked(self._api.delete, resource, namespace, name, uid=uid)
+        with self._writing(resource, namespace, name):
+            await self._api.delete(resource, namespace, name, uid=uid)
 
-    async def _checked(
-        self, write: Callable[..., Awaitable[T]], resource: Resource, *arguments: Any, **options: Any
-    ) -> T:
+    @contextmanager
+    def _writing(self, resource: Resource, namespace: str | None, name: str) -> Iterator[None]:
         if not self._leads():
             raise ApiUnavailableError(0, "NotLeading", f"write {resource.plural}")
-        return await write(resource, *arguments, **options)
+        with self._echoes.writing(Ref(namespace, name)) if resource == SECRETS and namespace else nullcontext():
+            yield
 
 
 class Standby:

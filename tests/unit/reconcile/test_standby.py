@@ -5,6 +5,7 @@ import pytest
 from keywright.kube.client import Manifest
 from keywright.kube.errors import ApiUnavailableError
 from keywright.kube.resources import APIKEYS, SECRETS
+from keywright.reconcile.echoes import Echoes
 from keywright.reconcile.ports import Ref
 from keywright.reconcile.standby import GuardedApi, Standby
 from tests.support.fake_api import FakeApi
@@ -85,7 +86,7 @@ async def test_every_write_asks_whether_it_may() -> None:
     world.apply()
     leads = True
     api = FakeApi(world.cluster)
-    guarded = GuardedApi(api, lambda: leads)
+    guarded = GuardedApi(api, lambda: leads, Echoes(world.operator().secrets))
     secret: Manifest = {"apiVersion": "v1", "kind": "Secret", "metadata": {"name": "one"}}
     made = await guarded.create(SECRETS, REF.namespace, secret)
     await guarded.update(SECRETS, REF.namespace, "one", made)
