@@ -59,9 +59,13 @@ async def test_what_somebody_else_wrote_meanwhile_is_told() -> None:
 async def test_a_write_that_failed_holds_nothing_back() -> None:
     """Whether it was carried out or not: what was shown is told."""
     given = Fixture()
-    with pytest.raises(TimeoutError), given.echoes.writing(SECRET):
+
+    def time_out() -> None:
         given.echoes.put(shown())
         raise TimeoutError
+
+    with pytest.raises(TimeoutError), given.echoes.writing(SECRET):
+        time_out()
     await asyncio.sleep(0)
     assert given.told == [APIKEY]
 
