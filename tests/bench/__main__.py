@@ -20,6 +20,7 @@ from tests.bench import (
     onboarding,
     report,
     revocation,
+    scale,
     throughput,
 )
 from tests.bench.bench import ROOT, Bench
@@ -36,6 +37,7 @@ GROUPS: dict[str, Callable[[Bench], Iterator[Measure]]] = {
     "revocation": revocation.to_refusal,
     "onboarding": onboarding.to_ready,
     "expiry": expiry.lag,
+    "scale": scale.of_operator,
 }
 BUSY = 0.7  # load average from which figures deserve a warning
 

@@ -25,6 +25,17 @@ __all__ = [
     "RESTART_WRITES",
     "REVOCATION",
     "REVOCATION_P50",
+    "SCALE_CPU",
+    "SCALE_LAG",
+    "SCALE_MEMORY",
+    "SCALE_RATE",
+    "SCALE_RESTART",
+    "SCALE_RESTART_MEMORY",
+    "SCALE_RESTART_WRITES",
+    "SCALE_REST_CPU",
+    "SCALE_REST_REQUESTS",
+    "SCALE_REST_WRITES",
+    "SCALE_SECONDS",
     "UVICORN",
 ]
 
@@ -65,3 +76,15 @@ MEMORY = {
 }
 READY_10K = Budget(name="verifier ready with 10,000 keys", unit="s", better=LOWER, floor=5, goal=2)
 EXPIRY_LAG = Budget(name="status says Expired after the end, p99", unit="s", better=LOWER, floor=5, goal=1)
+
+SCALE_RATE = Budget(name="10,000 ApiKeys to Ready", unit="a second", better=HIGHER, floor=16.7, goal=50)
+SCALE_SECONDS = Budget(name="  in seconds", unit="s", better=LOWER)
+SCALE_CPU = Budget(name="  operator's processor time a key", unit="ms", better=LOWER)
+SCALE_MEMORY = Budget(name="operator memory after issuing 10,000 keys", unit="MiB", better=LOWER, floor=300, goal=150)
+SCALE_RESTART_WRITES = Budget(name="writes of a restart with 10,000 keys", unit="writes", better=LOWER, floor=0, goal=0)
+SCALE_RESTART = Budget(name="  until every key has been looked at", unit="s", better=LOWER, floor=60, goal=30)
+SCALE_RESTART_MEMORY = Budget(name="  operator memory then", unit="MiB", better=LOWER, floor=300, goal=150)
+SCALE_REST_CPU = Budget(name="operator at rest with 10,000 keys", unit="% of a core", better=LOWER, floor=5, goal=1)
+SCALE_REST_WRITES = Budget(name="  writes in a minute", unit="writes", better=LOWER, floor=0, goal=0)
+SCALE_REST_REQUESTS = Budget(name="  requests in a minute, watches included", unit="requests", better=LOWER)
+SCALE_LAG = Budget(name="1,000 ends in a minute, status late by, p99", unit="s", better=LOWER, floor=5, goal=1)

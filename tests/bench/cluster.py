@@ -10,22 +10,33 @@ from keywright.kube.client import ApiClient, Manifest, connect
 from keywright.kube.credentials import load
 from keywright.kube.resources import APIKEYS
 from tests.bench.bench import Bench
+from tests.support import audit
 from tests.support.kube import Kube, status_of
 from tests.support.processes import Process, operator
 
-__all__ = ["CHEAP_CLASS", "create_all", "make_namespace", "ready", "running_operator", "with_client"]
+__all__ = [
+    "CHEAP_CLASS",
+    "create_all",
+    "make_namespace",
+    "operator_requests",
+    "ready",
+    "running_operator",
+    "with_client",
+]
 
 CONCURRENCY = 16
 CHEAP_CLASS = "bench-cheap"
+OPERATOR = "system:serviceaccount:keywright-system:keywright-operator"
+READS = {"get", "list", "watch"}
 
 T = TypeVar("T")
 
 
 @contextlib.contextmanager
-def running_operator(bench: Bench) -> Iterator[Process]:
-    """The operator for all namespaces, ready, with the rights of deploy/rbac and no others."""
+def running_operator(bench: Bench, *flags: str, ready: bool = True) -> Iterator[Process]:
+    """The operator for all namespaces, with the rights of deploy/rbac and no others."""
     account = bench.plane().kubeconfig_for_service_account("keywright-system", "keywright-operator")
-    with operator(account, bench.folder / "operator.log") as process:
+    with operator(account, bench.folder / "operator.log", *flags, ready=ready) as process:
         yield process
 
 
@@ -37,6 +48,12 @@ def make_namespace(bench: Bench, name: str) -> Kube:
         spec = {"prefix": "kw_bench", "hashing": {"algorithm": "sha256"}}
         kube.create({"kind": "ApiKeyClass", "metadata": {"name": CHEAP_CLASS}, "spec": spec})
     return kube
+
+
+def operator_requests(bench: Bench, *, writes: bool) -> int:
+    """Requests of the operator so far, by the API server's audit log: all of them, or those that were not reads."""
+    found = (each.verb for each in audit.requests(bench.plane().audit_log) if each.user == OPERATOR)
+    return sum(verb not in READS if writes else True for verb in found)
 
 
 def with_client(kubeconfig: Path, work: Callable[[ApiClient], Awaitable[T]]) -> T:

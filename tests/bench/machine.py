@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-__all__ = ["Cores", "choose_cores", "describe", "on_core", "pinned", "resident_mib", "waited_seconds"]
+__all__ = ["Cores", "choose_cores", "cpu_seconds", "describe", "on_core", "pinned", "resident_mib", "waited_seconds"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,6 +49,12 @@ def resident_mib(pid: int) -> float:
         if line.startswith("VmRSS:"):
             return int(line.split()[1]) / 1024
     raise ProcessLookupError(f"process {pid} has ended")
+
+
+def cpu_seconds(pid: int) -> float:
+    """Processor time that a process has taken, its threads included."""
+    fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+    return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
 
 
 def describe() -> dict[str, Any]:

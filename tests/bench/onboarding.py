@@ -7,10 +7,9 @@ from collections.abc import Iterator
 from keywright.kube.client import ApiClient
 from tests.bench import budgets
 from tests.bench.bench import Bench
-from tests.bench.cluster import create_all, make_namespace, ready, running_operator, with_client
+from tests.bench.cluster import create_all, make_namespace, operator_requests, ready, running_operator, with_client
 from tests.bench.machine import resident_mib
 from tests.bench.measures import Measure
-from tests.support import audit
 
 __all__ = ["to_ready"]
 
@@ -19,8 +18,6 @@ LONGEST = 120.0  # seconds, twice what the floor allows
 SHORTEST_POLL, LONGEST_POLL = 0.1, 2.0
 # After /readyz the framework still has to bring every object once; then silence has to last.
 QUIET = 4.0
-OPERATOR = "system:serviceaccount:keywright-system:keywright-operator"
-READS = {"get", "list", "watch"}
 
 
 def to_ready(bench: Bench) -> Iterator[Measure]:
@@ -33,13 +30,13 @@ def to_ready(bench: Bench) -> Iterator[Measure]:
     yield budgets.READY_SECONDS.measured(seconds)
     assert done == count, f"only {done} of {count} were Ready after {seconds:.0f} s"
 
-    before = _writes(bench)
+    before = operator_requests(bench, writes=True)
     begun = time.monotonic()
     with running_operator(bench) as process:
         ready_after = time.monotonic() - begun
         time.sleep(QUIET)
         memory = resident_mib(process.popen.pid)
-        yield budgets.RESTART_WRITES.measured(_writes(bench) - before)
+        yield budgets.RESTART_WRITES.measured(operator_requests(bench, writes=True) - before)
     yield budgets.RESTART_READY.measured(ready_after)
     yield budgets.OPERATOR_MEMORY.measured(memory)
 
@@ -67,9 +64,3 @@ async def _issue(client: ApiClient, count: int) -> tuple[int, float]:
     seconds = time.monotonic() - begun
     await creating
     return done, seconds
-
-
-def _writes(bench: Bench) -> int:
-    """Requests of the operator so far, by the API server's audit log, that were not reads."""
-    log = bench.plane().audit_log
-    return sum(each.user == OPERATOR and each.verb not in READS for each in audit.requests(log))

@@ -137,10 +137,10 @@ def test_the_admin_of_a_namespace_cannot_grant_himself_a_class(
 
 
 def granted(role: str) -> set[tuple[str, str]]:
-    """What a ClusterRole in deploy/rbac grants, as (verb, resource), but for verbs that only policies ask for."""
+    """What a role in deploy/rbac grants, as (verb, resource), but for verbs that only policies ask for."""
     for file in (ROOT / "deploy/rbac").glob("*.yaml"):
         for document in yaml.safe_load_all(file.read_text()):
-            if document["kind"] == "ClusterRole" and document["metadata"]["name"] == role:
+            if document["kind"] in ("ClusterRole", "Role") and document["metadata"]["name"] == role:
                 return {
                     (verb, resource)
                     for rule in document["rules"]
@@ -166,11 +166,12 @@ def test_accounts_hold_exactly_the_rights_they_use(
                 "subjects": [{"kind": "ServiceAccount", "name": name, "namespace": namespace}],
             }
             own_admin.request("POST", "/apis/rbac.authorization.k8s.io/v1/clusterrolebindings", binding)
+    bind_lease(own_admin, namespace)
     accounts = {name: own_plane.kubeconfig_for_service_account(namespace, name) for name in ("operator", "verifier")}
     own_admin.apikey(namespace, "abandoned")
     abandon(own_admin, namespace)
     with (
-        operator(accounts["operator"], tmp_path / "o"),
+        operator(accounts["operator"], tmp_path / "o", "--lease", f"{namespace}/keywright-operator"),
         verifier(accounts["verifier"], tmp_path / "v") as (_, listen, _admin),
     ):
         own_admin.apikey(namespace, "key")
@@ -186,9 +187,27 @@ def test_accounts_hold_exactly_the_rights_they_use(
         assert [each for each in made if each.code in (401, 403)] == []
         used = {(each.verb, f"{each.resource}/{each.subresource}".rstrip("/")) for each in made}
         rights = granted(f"keywright-{name}")
+        if name == "operator":
+            rights |= granted("keywright-operator-lease")
+            leases = {(each.namespace, each.name) for each in made if each.resource == "leases"}
+            assert leases == {(namespace, "keywright-operator")}
         if name == "verifier":
             rights |= granted("keywright-class-reader") - {("get", "apikeyclasses")}
         assert used == rights
+
+
+def bind_lease(kube: Kube, namespace: str) -> None:
+    """The Role for the Lease, as deploy/rbac has it, in another namespace."""
+    documents = list(yaml.safe_load_all((ROOT / "deploy/rbac/operator.yaml").read_text()))
+    (role,) = (each for each in documents if each["kind"] == "Role")
+    path = f"/apis/rbac.authorization.k8s.io/v1/namespaces/{namespace}"
+    kube.request("POST", f"{path}/roles", {"metadata": {"name": role["metadata"]["name"]}, "rules": role["rules"]})
+    binding = {
+        "metadata": {"name": role["metadata"]["name"]},
+        "roleRef": {"apiGroup": "rbac.authorization.k8s.io", "kind": "Role", "name": role["metadata"]["name"]},
+        "subjects": [{"kind": "ServiceAccount", "name": "operator", "namespace": namespace}],
+    }
+    kube.request("POST", f"{path}/rolebindings", binding)
 
 
 def abandon(kube: Kube, namespace: str) -> None:

@@ -14,12 +14,19 @@ from typing import Any, Protocol
 from keywright.domain.times import format_instant
 from keywright.kube.client import Manifest
 from keywright.kube.errors import ApiError, ApiUnavailableError, from_response
-from keywright.kube.resources import APIKEYCLASSES, APIKEYS, EVENTS, NAMESPACES, SECRETS, Resource
+from keywright.kube.resources import APIKEYCLASSES, APIKEYS, EVENTS, LEASES, NAMESPACES, SECRETS, Resource
 from keywright.reconcile.ports import Clock, Ref
 
 __all__ = ["Call", "FakeApi", "FakeCluster", "SimulatedDeathError", "ref_of"]
 
-KINDS = {APIKEYS: "ApiKey", APIKEYCLASSES: "ApiKeyClass", SECRETS: "Secret", EVENTS: "Event", NAMESPACES: "Namespace"}
+KINDS = {
+    APIKEYS: "ApiKey",
+    APIKEYCLASSES: "ApiKeyClass",
+    SECRETS: "Secret",
+    EVENTS: "Event",
+    NAMESPACES: "Namespace",
+    LEASES: "Lease",
+}
 COUNTS_GENERATIONS = (APIKEYS, APIKEYCLASSES)
 
 Watcher = Callable[[str, Resource, Manifest], None]

@@ -9,6 +9,7 @@ from aiohttp import web
 from keywright.addresses import Tcp
 from keywright.errors import KeywrightError
 from keywright.exposition import CONTENT_TYPE
+from keywright.kube.lease import Alone, Lease
 from keywright.kube.reflector import Reflector
 from keywright.reconcile.pictures import WatchGuard
 
@@ -21,8 +22,9 @@ LONGEST_SILENCE = 300.0  # seconds without a word from the API server
 class Health:
     """Judges the watches. A problem is one printable line."""
 
-    def __init__(self, reflectors: list[Reflector], guards: list[WatchGuard]) -> None:
+    def __init__(self, reflectors: list[Reflector], guards: list[WatchGuard], lease: Lease | Alone) -> None:
         self._reflectors = reflectors
+        self._lease = lease
         self._guards = guards
         self._started_at = time.monotonic()
 
@@ -40,9 +42,11 @@ class Health:
         return time.monotonic() - min(each.heard_at or self._started_at for each in self._reflectors)
 
     def unready(self) -> str | None:
-        """Why this process does not reconcile yet, or any more."""
+        """Why this process could not reconcile, or take over when its turn comes. To stand by is to be ready."""
         if not all(each.synced.is_set() for each in self._reflectors):
             return "the first list from the API server is not complete yet"
+        if not self._lease.is_known:
+            return f"the lease {self._lease} has been neither read nor taken yet"
         return self.problem()
 
 

@@ -1,5 +1,6 @@
 """The handlers. kopf's low-level event handlers keep no annotations and write nothing to the objects."""
 
+from collections.abc import Callable
 from typing import Any
 
 import kopf
@@ -14,8 +15,10 @@ from keywright.reconcile.workqueue import WorkQueue
 __all__ = ["build_registry", "build_settings"]
 
 
-def build_registry(credentials: Credentials, roster: Roster, queue: WorkQueue) -> kopf.OperatorRegistry:
-    """Register the handlers of one operator."""
+def build_registry(
+    credentials: Credentials, roster: Roster, queue: WorkQueue, forget: Callable[[Ref], None]
+) -> kopf.OperatorRegistry:
+    """Register the handlers of one operator. ``forget`` is told of each ApiKey that is gone."""
     registry = kopf.OperatorRegistry()
 
     @kopf.on.login(registry=registry)
@@ -34,7 +37,8 @@ def build_registry(credentials: Credentials, roster: Roster, queue: WorkQueue) -
         if event["type"] == "DELETED":
             roster.forget_uid(manifest["metadata"]["uid"])
             if ref not in roster:
-                queue.schedule.set(ref, None)
+                queue.forget(ref)
+                forget(ref)
             return
         if roster.observe(ref, manifest):
             queue.add(ref, manifest)

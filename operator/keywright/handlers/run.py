@@ -4,7 +4,9 @@ import asyncio
 import logging
 import random
 import signal
-from collections.abc import Collection, Iterable
+import socket
+import uuid
+from collections.abc import Callable, Collection, Iterable
 from datetime import UTC, datetime
 from typing import Any
 
@@ -18,15 +20,18 @@ from keywright.handlers.registry import build_registry, build_settings
 from keywright.handlers.settings import OperatorSettings
 from keywright.kube.client import ApiClient, Manifest, connect
 from keywright.kube.credentials import Credentials
+from keywright.kube.lease import Alone, Lease
 from keywright.kube.reflector import Reflector
 from keywright.kube.resources import APIKEYCLASSES, APIKEYS, NAMESPACES, SECRETS
 from keywright.reconcile.concerned import by_class, by_namespace
+from keywright.reconcile.echoes import Echoes
 from keywright.reconcile.hasher import PooledHasher
 from keywright.reconcile.metrics import Metrics
 from keywright.reconcile.pictures import ClassPicture, NamespacePicture, SecretPicture, WatchGuard
 from keywright.reconcile.ports import Api, Ref
 from keywright.reconcile.reconciler import Reconciler
 from keywright.reconcile.roster import Roster
+from keywright.reconcile.standby import GuardedApi, Standby
 from keywright.reconcile.workqueue import WorkQueue
 
 __all__ = ["run"]
@@ -44,7 +49,7 @@ def _now() -> datetime:
 class _NamespaceView:
     """One namespace of a picture, so that a re-list of it does not remove what is in another."""
 
-    def __init__(self, picture: SecretPicture | NamespacePicture, namespace: str | None) -> None:
+    def __init__(self, picture: Echoes | NamespacePicture, namespace: str | None) -> None:
         self._picture = picture
         self._namespace = namespace
 
@@ -97,9 +102,10 @@ async def operate(
     classes = ClassPicture(lambda name: look_at(by_class(roster, name)))
     labelled = NamespacePicture(lambda name: look_at(by_namespace(roster, classes, name)))
     secrets = SecretPicture(changed)
+    echoes = Echoes(secrets)
     guards = [WatchGuard(roster, namespace) for namespace in namespaces]
     reconciler = Reconciler(
-        api=api,
+        api=GuardedApi(api, lambda: lease.is_held, echoes),
         classes=classes,
         namespaces=labelled,
         secret_uids=secrets,
@@ -109,7 +115,16 @@ async def operate(
         rng=rng,
         metrics=metrics,
     )
-    queue = WorkQueue(reconciler.reconcile, clock=_now, rng=rng, workers=settings.workers, metrics=metrics)
+    standby = Standby(leads=lambda: lease.is_held, foresee=reconciler.foresee, work=reconciler.reconcile)
+    queue = WorkQueue(
+        standby.look,
+        clock=_now,
+        rng=rng,
+        workers=settings.workers,
+        metrics=metrics,
+        reason_of=roster.reason_of,
+    )
+    lease = _lease(settings, client, lambda: standby.take_over(queue.add))
     first = [Reflector(client, APIKEYCLASSES, classes)]
     first += [
         Reflector(
@@ -125,7 +140,7 @@ async def operate(
         Reflector(
             client,
             SECRETS,
-            _NamespaceView(secrets, namespace),
+            _NamespaceView(echoes, namespace),
             namespace,
             label_selector=SECRET_LABEL,
             metadata_only=True,
@@ -136,10 +151,13 @@ async def operate(
         Reflector(client, APIKEYS, guard, namespace, metadata_only=True)
         for guard, namespace in zip(guards, namespaces, strict=True)
     ]
-    health = Health([*first, *second], guards)
+    health = Health([*first, *second], guards, lease)
 
     def exposition() -> bytes:
-        return expose(metrics.samples(roster=roster, queue_depth=len(queue), watch_age=health.silence))
+        depth, overdue, age = len(queue), queue.overdue(), health.silence
+        return expose(
+            metrics.samples(roster=roster, queue_depth=depth, overdue=overdue, watch_age=age, leads=lease.is_held)
+        )
 
     async with serve(settings.health_listen, health, exposition), asyncio.TaskGroup() as tasks:
         background: list[asyncio.Task[Any]] = [tasks.create_task(each.run()) for each in (*first, *second)]
@@ -155,11 +173,12 @@ async def operate(
         await asyncio.wait([synced, stopping], return_when=asyncio.FIRST_COMPLETED)
         if not stop.is_set():
             background.append(tasks.create_task(queue.run()))
+            background.append(tasks.create_task(lease.run()))
             # The framework ends every task that is younger than itself, so the workers have to exist by now.
             await asyncio.sleep(0.01)
             # It takes over SIGTERM and SIGINT, and returns when one has come.
             await kopf.operator(
-                registry=build_registry(credentials, roster, queue),
+                registry=build_registry(credentials, roster, queue, standby.forget),
                 settings=build_settings(),
                 clusterwide=not settings.namespaces,
                 namespaces=settings.namespaces,
@@ -175,3 +194,10 @@ async def operate(
 async def _all_synced(reflectors: list[Reflector]) -> None:
     for each in reflectors:
         await each.synced.wait()
+
+
+def _lease(settings: OperatorSettings, client: ApiClient, acquired: Callable[[], None]) -> Lease | Alone:
+    if settings.lease is None:
+        return Alone()
+    identity = f"{socket.gethostname()}_{uuid.uuid4().hex[:8]}"
+    return Lease(client, *settings.lease, identity=identity, acquired=acquired, clock=_now)

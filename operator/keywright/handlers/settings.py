@@ -2,6 +2,7 @@
 
 import argparse
 import os
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 
@@ -9,6 +10,8 @@ from keywright.addresses import Tcp, parse_tcp
 from keywright.errors import KeywrightError
 
 __all__ = ["OperatorSettings", "add_arguments", "from_arguments"]
+
+_LEASE = re.compile(r"([a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?)/([a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?)")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -19,6 +22,8 @@ class OperatorSettings:
     health_listen: Tcp
     workers: int = 32
     per_key_metrics: bool = True
+    lease: tuple[str, str] | None = None
+    """Namespace and name of the Lease that replicas share; ``None`` for an operator that is alone."""
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -43,6 +48,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         choices=("true", "false"),
         help="offer the instants of each ApiKey, up to 10,000 (default: true) [KEYWRIGHT_PER_KEY_METRICS]",
     )
+    parser.add_argument(
+        "--lease",
+        metavar="NAMESPACE/NAME",
+        help="work only while this replica holds that Lease (default: no lease, always work) [KEYWRIGHT_LEASE]",
+    )
 
 
 def from_arguments(arguments: argparse.Namespace, environment: Mapping[str, str] = os.environ) -> OperatorSettings:
@@ -60,6 +70,12 @@ def from_arguments(arguments: argparse.Namespace, environment: Mapping[str, str]
     per_key = arguments.per_key_metrics or environment.get("KEYWRIGHT_PER_KEY_METRICS") or "true"
     if per_key not in ("true", "false"):
         raise KeywrightError(f"--per-key-metrics {per_key!r} is not possible: use true or false")
+    lease = arguments.lease or environment.get("KEYWRIGHT_LEASE") or None
+    named_lease = _LEASE.fullmatch(lease) if lease is not None else None
+    if lease is not None and named_lease is None:
+        raise KeywrightError(
+            f"--lease {lease!r} is not possible: use NAMESPACE/NAME, as in keywright-system/keywright-operator"
+        )
     try:
         address = parse_tcp(listen)
     except ValueError:
@@ -71,4 +87,5 @@ def from_arguments(arguments: argparse.Namespace, environment: Mapping[str, str]
         health_listen=address,
         workers=int(workers),
         per_key_metrics=per_key == "true",
+        lease=(named_lease[1], named_lease[3]) if named_lease is not None else None,
     )

@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 
-__all__ = ["APIKEYCLASSES", "APIKEYS", "EVENTS", "NAMESPACES", "SECRETS", "Resource"]
+__all__ = ["APIKEYCLASSES", "APIKEYS", "EVENTS", "LEASES", "NAMESPACES", "SECRETS", "Resource"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,3 +31,4 @@ APIKEYCLASSES = Resource("keywright.dev", "v1alpha1", "apikeyclasses")
 SECRETS = Resource("", "v1", "secrets")
 EVENTS = Resource("", "v1", "events")
 NAMESPACES = Resource("", "v1", "namespaces")
+LEASES = Resource("coordination.k8s.io", "v1", "leases")

@@ -1,14 +1,18 @@
 """Which ApiKeys exist, as far as watches have told: enough to find whom a change concerns, and no more."""
 
+from collections import Counter
 from collections.abc import Callable, Collection, Iterator, Mapping
 from dataclasses import dataclass
 from typing import NamedTuple
 
+from keywright.domain.reasons import Reason
 from keywright.domain.times import parse_instant
 from keywright.kube.client import Manifest
 from keywright.reconcile.ports import Ref
 
 __all__ = ["Roster"]
+
+_REASONS = frozenset(map(str, Reason))
 
 
 class _Seniority(NamedTuple):
@@ -24,6 +28,8 @@ class _Entry:
     key_ids: tuple[str, ...]
     version: int
     instants: Mapping[str, float]
+    reason: str
+    is_stalled: bool
 
 
 class Roster:
@@ -56,6 +62,8 @@ class Roster:
             self.forget_uid(replaced)
         status = manifest.get("status") or {}
         spec = manifest.get("spec") or {}
+        said = {each["type"]: each for each in status.get("conditions") or ()}
+        is_stalled = said.get("Stalled", {}).get("status") == "True"
         entry = _Entry(
             ref=ref,
             seniority=_Seniority(metadata["creationTimestamp"], uid),
@@ -63,6 +71,8 @@ class Roster:
             key_ids=tuple(each["id"] for each in status.get("keys") or ()),
             version=version,
             instants=_instants(status),
+            reason=_reason(said.get("Stalled" if is_stalled else "Ready", {}).get("reason")),
+            is_stalled=is_stalled,
         )
         self._entries[uid] = entry
         self._uids[ref] = uid
@@ -103,6 +113,15 @@ class Roster:
         for entry in list(self._entries.values()):
             yield entry.ref, entry.instants
 
+    def reason_of(self, ref: Ref) -> str:
+        """Why an ApiKey is in the state it is in: the reason of ``Stalled`` if that is true, of ``Ready`` otherwise."""
+        uid = self._uids.get(ref)
+        return self._entries[uid].reason if uid is not None else "Deleted"
+
+    def stalled(self) -> Mapping[str, int]:
+        """How many ApiKeys wait for a person, by reason."""
+        return Counter(entry.reason for entry in self._entries.values() if entry.is_stalled)
+
     def elder_twin(self, uid: str) -> str | None:
         """An older ApiKey with a key id of this one, as ``namespace/name`` (invariant 11)."""
         entry = self._entries.get(uid)
@@ -132,3 +151,8 @@ class Roster:
 def _instants(status: Manifest) -> Mapping[str, float]:
     named = {"expiration": "expiresAt", "rotation": "rotateAt", "issue": "issuedAt"}
     return {name: parse_instant(status[field]).timestamp() for name, field in named.items() if field in status}
+
+
+def _reason(said: object) -> str:
+    """A reason of our own; anything else in its place was written by others, and could be anything."""
+    return str(said) if said in _REASONS else "Unknown"

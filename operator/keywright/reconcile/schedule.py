@@ -19,12 +19,11 @@ SPARE_ENTRIES = 100
 
 
 class Schedule:
-    """At most one due time per ApiKey. ``fell_due`` is told by how many seconds each was met late."""
+    """At most one due time per ApiKey. ``due`` is told of whom and since when."""
 
-    def __init__(self, clock: Clock, due: Callable[[Ref], None], fell_due: Callable[[float], None]) -> None:
+    def __init__(self, clock: Clock, due: Callable[[Ref, datetime], None]) -> None:
         self._clock = clock
         self._due = due
-        self._fell_due = fell_due
         self._heap: list[tuple[datetime, Ref]] = []
         self._due_at: dict[Ref, datetime] = {}
         self._earlier = asyncio.Event()
@@ -68,8 +67,7 @@ class Schedule:
             elif at <= now:
                 heapq.heappop(self._heap)
                 del self._due_at[ref]
-                self._fell_due((now - at).total_seconds())
-                self._due(ref)
+                self._due(ref, at)
             else:
                 return min((at - now).total_seconds(), LONGEST_WAIT)
         return LONGEST_WAIT

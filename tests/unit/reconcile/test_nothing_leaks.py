@@ -80,7 +80,12 @@ async def test_an_unknown_exception_with_a_key_in_its_text_is_logged_without_it(
 
     operator.api.before(3, burst)
     queue = WorkQueue(
-        operator.reconciler.reconcile, clock=world.clock, rng=Random(1), workers=1, metrics=Metrics(per_key=False)
+        operator.reconciler.reconcile,
+        clock=world.clock,
+        rng=Random(1),
+        workers=1,
+        metrics=Metrics(per_key=False),
+        reason_of=operator.roster.reason_of,
     )
     queue.add(REF)
     running = asyncio.create_task(queue.run())

@@ -4,7 +4,7 @@ import asyncio
 import contextlib
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
-from datetime import timedelta
+from datetime import datetime, timedelta
 
 import pytest
 
@@ -23,7 +23,11 @@ class Fixture:
         self.clock = ManualClock()
         self.fired: list[Ref] = []
         self.lags: list[float] = []
-        self.schedule = Schedule(self.clock, self.fired.append, self.lags.append)
+        self.schedule = Schedule(self.clock, self._due)
+
+    def _due(self, ref: Ref, at: datetime) -> None:
+        self.fired.append(ref)
+        self.lags.append((self.clock() - at).total_seconds())
 
     def set(self, ref: Ref, seconds: float) -> None:
         self.schedule.set(ref, START + timedelta(seconds=seconds))
@@ -121,9 +125,7 @@ async def test_a_due_time_is_kept_in_real_time() -> None:
     clock = ManualClock()
     loop = asyncio.get_running_loop()
     begun = loop.time()
-    schedule = Schedule(
-        lambda: clock.now + timedelta(seconds=loop.time() - begun), lambda _: fired.set(), lambda _: None
-    )
+    schedule = Schedule(lambda: clock.now + timedelta(seconds=loop.time() - begun), lambda *_: fired.set())
     schedule.set(A, START + timedelta(seconds=0.05))
     async with running(schedule), asyncio.timeout(5):
         await fired.wait()

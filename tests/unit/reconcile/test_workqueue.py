@@ -14,6 +14,7 @@ from keywright.kube.client import Manifest
 from keywright.kube.errors import ApiError, ApiUnavailableError, ConflictError
 from keywright.reconcile.metrics import Metrics
 from keywright.reconcile.ports import Ref
+from keywright.reconcile.roster import Roster
 from keywright.reconcile.workqueue import CONFLICT_RETRY, FIRST_RETRY, LAST_RETRY, WorkQueue
 from tests.unit.reconcile.world import START, ManualClock
 
@@ -26,10 +27,16 @@ class Bench:
 
     def __init__(self, workers: int = 1) -> None:
         self.clock = ManualClock()
+        self.metrics = Metrics(per_key=False)
         self.done: list[tuple[Ref, Manifest | None]] = []
         self.act: Callable[[Ref], Awaitable[datetime | None]] = self._nothing
         self.queue = WorkQueue(
-            self._work, clock=self.clock, rng=Random(1), workers=workers, metrics=Metrics(per_key=False)
+            self._work,
+            clock=self.clock,
+            rng=Random(1),
+            workers=workers,
+            metrics=self.metrics,
+            reason_of=lambda _: "KeyIssued",
         )
 
     async def _nothing(self, ref: Ref) -> datetime | None:
@@ -73,6 +80,71 @@ async def test_they_are_worked_off_in_order_of_arrival() -> None:
         pass
     assert bench.refs == [B, A, C]
     assert len(bench.queue) == 0
+
+
+async def test_turns_go_round_the_namespaces() -> None:
+    """Whoever has a thousand keys in the queue costs the others one turn, not a thousand."""
+    bench = Bench()
+    loud = [Ref("loud", f"key-{number}") for number in range(1000)]
+    for ref in loud:
+        bench.queue.add(ref)
+    for ref in (A, B):
+        bench.queue.add(ref)
+    async with bench.running():
+        while len(bench.queue):
+            await asyncio.sleep(0)
+    assert bench.refs[:5] == [loud[0], A, loud[1], B, loud[2]]
+    assert len(bench.refs) == 1002
+
+
+async def test_no_namespace_gets_all_the_workers() -> None:
+    """One whose writes hang leaves a quarter of them to the others."""
+    bench = Bench(workers=4)
+    never = asyncio.Event()
+
+    async def hang(ref: Ref) -> None:
+        if ref.namespace == "hanging":
+            await never.wait()
+
+    bench.act = hang
+    for number in range(10):
+        bench.queue.add(Ref("hanging", f"key-{number}"))
+    async with bench.running():
+        for ref in (A, B, C):
+            bench.queue.add(ref)
+        await _breathe()
+        assert len([each for each in bench.refs if each.namespace == "hanging"]) == 3
+        assert bench.refs[3:] == [A, B, C]
+        never.set()
+        await _breathe()
+        assert len(bench.queue) == 0
+
+
+async def test_the_lag_of_a_due_time_counts_until_it_was_looked_at() -> None:
+    """Waiting in the queue is part of it, and shows while it lasts."""
+    bench = Bench()
+    gate = asyncio.Event()
+
+    async def wait(ref: Ref) -> None:
+        await gate.wait()
+
+    bench.act = wait
+    async with bench.running():
+        bench.queue.schedule.set(A, bench.clock() - timedelta(seconds=2))
+        await _breathe()
+        bench.clock.step(3)
+        assert bench.queue.overdue() == 5
+        gate.set()
+        await _breathe()
+        assert bench.queue.overdue() == 0
+    samples = {
+        name: values
+        for name, _, _, values in bench.metrics.samples(
+            roster=Roster(lambda _: None), queue_depth=0, overdue=0, watch_age=lambda: 0, leads=True
+        )
+    }
+    assert samples["keywright_operator_due_lag_seconds"]["_sum"] == 5
+    assert samples["keywright_operator_reconciles_total"] == {'{result="done",reason="KeyIssued"}': 1}
 
 
 async def test_who_waits_already_is_not_queued_twice() -> None:
