@@ -7,6 +7,7 @@ that was accepted before; it may only cap it (``cap``), because what restricts a
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
+from keywright.domain import template
 from keywright.domain.apikey import KeySpec, earliest
 from keywright.domain.keyclass import KeyClass, Requirement
 from keywright.domain.reasons import Reason
@@ -55,6 +56,8 @@ def judge(
             message=f"class {key_class.name} requires spec.{missing}: set it",
             cap=asked,
         )
+    if fault := template.find_fault(spec, key_class.name, key_class.secret_metadata):
+        return Refused(reason=Reason.INVALID_SPEC, message=fault, cap=asked)
     if spec.rotation is not None and spec.rotation.interval == timedelta(0):
         return Refused(
             reason=Reason.INVALID_SPEC,

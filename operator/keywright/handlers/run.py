@@ -107,6 +107,8 @@ async def operate(
         clock=_now,
         rng=rng,
         metrics=metrics,
+        # What the second watch has listed and the framework has shown.
+        knows_all=lambda: all(each.synced.is_set() for each in second) and not any(each.lag() for each in guards),
     )
     queue = WorkQueue(reconciler.reconcile, clock=_now, rng=rng, workers=settings.workers, metrics=metrics)
     first = [Reflector(client, APIKEYCLASSES, classes)] + [
