@@ -27,8 +27,8 @@ WRITER_PATIENCE = timedelta(seconds=15)
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Observed:
     """What was found, gathered in one value. ``owner`` is the ApiKey. ``held``, ``has_fenced`` and ``is_refused`` say
-    what this very pass has done: the id of the Pending record whose plain key it holds, whether it has fenced the Secret it
-    sees, and whether the API server refused to have a delivered Secret changed.
+    what this very pass has done: the id of the Pending record whose plain key it holds, whether it has fenced the
+    Secret it sees, and whether the API server refused to have a delivered Secret changed.
     """
 
     owner: OwnerReference

@@ -20,8 +20,8 @@ def adoptable(name: str, uid: str, apikey: str) -> Problem:
     return Problem(
         Reason.SECRET_CONFLICT,
         f"the Secret {name} (UID {uid}) exists and this ApiKey has never had a key: if it was restored, let it "
-        f"adopt the Secret and the key in it by kubectl annotate apikey {apikey} --overwrite keywright.dev/adopt-secret={uid} "
-        "(takes the verb adopt on apikeys); to get a new key instead, delete the Secret",
+        f"adopt the Secret and the key in it by kubectl annotate apikey {apikey} --overwrite "
+        f"keywright.dev/adopt-secret={uid} (takes the verb adopt on apikeys); to get a new key instead, delete the Secret",
     )
 
 
@@ -57,6 +57,6 @@ def emptied(name: str, entry: str) -> Problem:
     return Problem(
         Reason.SECRET_MISSING,
         f"somebody emptied or changed the entry {entry} of the Secret {name}, so that it does not hold the current key "
-        "any more; that key still works for whoever holds it: write it back, set spec.rotation.trigger to a new value to "
-        "have another key delivered, or revoke this one",
+        "any more; that key still works for whoever holds it: write it back, set spec.rotation.trigger to a new value "
+        "to have another key delivered, or revoke this one",
     )

@@ -36,7 +36,7 @@ def keep(spec: KeySpec, observed: Observed, status: Status, current: KeyRecord, 
     The Secret comes first because what is recorded is which version of it is right.
     """
     secret = observed.secret
-    if not _has_ended(observed, current, now) and isinstance(secret, Ours) and not observed.is_refused:
+    if not _has_ended(observed, current, now) and isinstance(secret, Ours) and _may_change_secret(observed):
         if spec.delivery is Delivery.ONCE and _is_received(spec, secret, current, now):
             return Plan(action=Withdraw(secret.uid))
         if secret.holds == current.id and not secret.is_rendered:
@@ -81,8 +81,10 @@ def finish(spec: KeySpec | InvalidSpec, observed: Observed, status: Status, said
     keeps = spec.when_inactive is WhenInactive.KEEP and current is not None
     is_kept = keeps and current is not None and isinstance(secret, Ours) and secret.holds == current.id
     findings = report.ended(said, kept_in=status.secret_name if is_kept else None)
-    plan = write(observed, replace(status, suspended_at=None), findings, now)
-    if not isinstance(secret, Ours) or observed.is_refused:
+    # Of a Secret that goes there is no version to be remembered.
+    leaves = observed if keeps else replace(observed, secret=Absent())
+    plan = write(leaves, replace(status, suspended_at=None), findings, now)
+    if not isinstance(secret, Ours) or not _may_change_secret(observed):
         return plan
     if not keeps:
         return replace(plan, action=Withdraw(secret.uid))
@@ -115,6 +117,11 @@ def _right_version(observed: Observed, status: Status) -> str | None:
     if isinstance(secret, Ours) and secret.is_right(status.current_key_id) and not observed.is_refused:
         return secret.resource_version
     return None
+
+
+def _may_change_secret(observed: Observed) -> bool:
+    """Whether our Secret is ours to change: a copy of a status names the Secret of the older ApiKey."""
+    return not observed.is_refused and observed.duplicate_of is None
 
 
 def _has_ended(observed: Observed, current: KeyRecord, now: datetime) -> bool:

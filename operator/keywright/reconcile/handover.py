@@ -189,7 +189,7 @@ class Handover:
 
 def secret_name(spec: KeySpec | InvalidSpec, status: Status) -> str | None:
     """Where the Secret is, or would be; unknown for a spec that cannot be read and has not been enacted."""
-    return status.secret_name or (spec.secret_name if isinstance(spec, KeySpec) else None)
+    return spec.secret_name if isinstance(spec, KeySpec) else status.secret_name
 
 
 def _target(at: Pass, key_class: KeyClass | None) -> Target:

@@ -233,6 +233,7 @@ class Operator:
             clock=clock,
             rng=Random(seed),
             metrics=Metrics(per_key=False),
+            knows_all=lambda: True,
         )
         for resource in (APIKEYCLASSES, SECRETS, APIKEYS):
             for manifest in world.cluster.list_all(resource):
