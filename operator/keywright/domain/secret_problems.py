@@ -21,7 +21,8 @@ def adoptable(name: str, uid: str, apikey: str) -> Problem:
         Reason.SECRET_CONFLICT,
         f"the Secret {name} (UID {uid}) exists and this ApiKey has never had a key: if it was restored, let it "
         f"adopt the Secret and the key in it by kubectl annotate apikey {apikey} --overwrite "
-        f"keywright.dev/adopt-secret={uid} (takes the verb adopt on apikeys); to get a new key instead, delete the Secret",
+        f"keywright.dev/adopt-secret={uid} (takes the verb adopt on apikeys); to get a new key instead, "
+        "delete the Secret",
     )
 
 
