@@ -72,7 +72,8 @@ def adopt(kube: Kube, namespace: str, uid: str) -> None:
 def message_of(kube: Kube, namespace: str) -> str:
     manifest = kube.wait(namespace, "key", Stalled="True/SecretConflict", Ready="False")
     assert "keys" not in manifest["status"]
-    return next(each["message"] for each in manifest["status"]["conditions"] if each["type"] == "Stalled")
+    said = {each["type"]: each["message"] for each in manifest["status"]["conditions"]}
+    return str(said["Stalled"])
 
 
 def plant(kube: Kube, namespace: str, plain: str, **metadata: Any) -> Manifest:

@@ -2,7 +2,7 @@
 
 import asyncio
 import contextlib
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import timedelta
 from random import Random
 
@@ -37,7 +37,7 @@ class Pass:
     spec: KeySpec | InvalidSpec
     status: Status
     secret: SecretView
-    found: Manifest | None = None
+    found: Manifest | None = field(default=None, repr=False)
     held: PlainKey | None = None
     has_fenced: bool = False
     refusal: ApiError | None = None

@@ -136,7 +136,7 @@ def test_a_class_that_does_not_accept_the_spec_is_asked_first() -> None:
 def test_nothing_is_adopted_before_all_apikeys_are_known() -> None:
     """The key's id may live on one that has not been shown yet."""
     plan = decide(ASKED, seen(knows_all=False), NOW)
-    assert plan.action is plan.status is None
+    assert plan.is_noop
     assert plan.wake_at is not None
 
 
