@@ -120,6 +120,13 @@ class Keywright(RuleBasedStateMachine):
         planted = self.world.plant(ref.name, text=ATTACKERS, **metadata)
         self.foreign[planted["metadata"]["uid"]] = planted
 
+    @rule(ref=REFS, delivery=st.sampled_from(["Once", "Persistent"]), loss=st.sampled_from(["Report", "Rotate"]))
+    def have_a_key(self, ref: Ref, delivery: str, loss: str) -> None:
+        """So that much of what follows is about keys that are in use."""
+        if self._apikey(ref) is None:
+            self.world.apply(ref.name, secret={"delivery": delivery, "onLoss": loss})
+            self.work(0, ref)
+
     @rule(
         ref=REFS,
         text=st.sampled_from(["$(key)", "$(name)/$(keyId)", "$(kye)"]),
@@ -160,6 +167,7 @@ class Keywright(RuleBasedStateMachine):
                     annotations["keywright.dev/acknowledged"] = key_id or ""
 
         self.world.cluster.edit(SECRETS, NAMESPACE, ref.name, edit)
+        self.work(1, ref)
 
     @rule(ref=REFS)
     def lose_status(self, ref: Ref) -> None:
