@@ -1,5 +1,7 @@
 """The Secret of a key in use: how often it is read and written, and what a crash or a refusal leaves behind."""
 
+from typing import Any
+
 import pytest
 
 from keywright.domain.delivery import labels_for
@@ -29,7 +31,7 @@ async def die(world: World, moment: str, call: int) -> None:
     victim.die()
 
 
-async def issued(**spec: object) -> tuple[World, Operator]:
+async def issued(**spec: Any) -> tuple[World, Operator]:
     world = World()
     world.apply(**spec)
     operator = world.operator()
