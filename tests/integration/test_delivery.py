@@ -277,15 +277,14 @@ def test_a_restart_reads_what_was_touched_and_writes_nothing(
         own_admin.request("PATCH", f"{secrets}/{name}", patch, "application/merge-patch+json")
     before = len(writes_and_secret_reads(own_plane, namespace))
     with operator(account, tmp_path / "second"):
-        eventually(lambda: len(writes_and_secret_reads(own_plane, namespace)) - before >= 5)
+        eventually(lambda: len(set(writes_and_secret_reads(own_plane, namespace)[before:])) >= 5)
         time.sleep(1)
-    assert sorted(writes_and_secret_reads(own_plane, namespace)[before:]) == [
-        "get secrets annotated",
-        "get secrets edited",
-        "get secrets stripped",
-        "update secrets edited",
-        "update secrets stripped",
-    ]
+    made = writes_and_secret_reads(own_plane, namespace)[before:]
+    reads = [each for each in made if each.startswith("get ")]
+    # A write of its own may be shown by the watch before it is answered, which costs another look.
+    assert set(reads) == {"get secrets annotated", "get secrets edited", "get secrets stripped"}
+    assert sorted(set(made) - set(reads)) == ["update secrets edited", "update secrets stripped"]
+    assert len(made) - len(reads) == 2
 
 
 # A withdrawal of a Once delivery is three writes: removal, status, event. A new rendering is two: Secret, status.
