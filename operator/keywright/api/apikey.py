@@ -183,8 +183,13 @@ def read_spec(manifest: dict[str, Any]) -> KeySpec | InvalidSpec:
         found = error.errors(include_input=False, include_url=False, include_context=False)[0]
         path = ".".join(str(part) for part in ("spec", *found["loc"]))
         return InvalidSpec(f"{path}: {found['msg']}: correct it and apply again", revoked=_is_revoked(manifest))
+    secret = spec.secret or SecretSpec()
     if spec.expires_at is not None and spec.ttl is not None:
-        return InvalidSpec("spec.expiresAt and spec.ttl are both set: remove one of them", revoked=spec.revoked)
+        return InvalidSpec(
+            "spec.expiresAt and spec.ttl are both set: remove one of them",
+            revoked=spec.revoked,
+            when_inactive=secret.when_inactive,
+        )
     annotations = manifest["metadata"].get("annotations") or {}
     try:
         request = _read_request(annotations)
@@ -193,6 +198,7 @@ def read_spec(manifest: dict[str, Any]) -> KeySpec | InvalidSpec:
             f"annotation {ROTATE_GRACE_ANNOTATION}: {error}; nothing was rotated: correct it, as in 0s",
             revoked=spec.revoked,
             revocation_reason=spec.revocation_reason or "",
+            when_inactive=secret.when_inactive,
         )
     rotation = None
     if spec.rotation is not None:
@@ -201,7 +207,6 @@ def read_spec(manifest: dict[str, Any]) -> KeySpec | InvalidSpec:
             grace_period=spec.rotation.grace_period,
             trigger=spec.rotation.trigger or "",
         )
-    secret = spec.secret or SecretSpec()
     return KeySpec(
         display_name=spec.display_name or name,
         states_display_name=spec.display_name is not None,

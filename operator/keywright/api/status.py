@@ -108,6 +108,10 @@ class ApiKeyStatus(ResourceModel):
         alias="secretUID",
         description="UID of that Secret. A Secret is ours when this matches, whatever its labels say.",
     )
+    secret_resource_version: Annotated[str, Field(max_length=64)] | None = Field(
+        None,
+        description="The version of that Secret that was last found to be as asked for. Not updated at every change.",
+    )
     conditions: Annotated[list[ConditionModel], Field(max_length=16)] | None = Field(
         None,
         description="Ready, Active, Expiring, Stalled and SecretDelivered.",

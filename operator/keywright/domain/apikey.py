@@ -171,12 +171,14 @@ class KeySpec:
 class InvalidSpec:
     """A spec that cannot be read; ``message`` names the field and the remedy, never the value.
 
-    ``revoked`` is read all the same: verifiers act on it, and nothing else of the spec may hide it.
+    ``revoked`` is read all the same: verifiers act on it, and nothing else of the spec may hide it. So is what
+    becomes of the Secret then.
     """
 
     message: str
     revoked: bool = False
     revocation_reason: str = ""
+    when_inactive: WhenInactive = WhenInactive.DELETE
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -217,6 +219,8 @@ class Status:
     effective: Effective | None = None
     secret_name: str | None = None
     secret_uid: str | None = None
+    secret_resource_version: str | None = None
+    """The version of the Secret that was last seen to be as it should, so that a restart need not read it again."""
     conditions: tuple[Condition, ...] = ()
 
     def record(self, state: RecordState) -> KeyRecord | None:

@@ -12,6 +12,7 @@ The state diagram. A box is what verifiers see; an arrow is one write.
         |                                                   | promote of the new one     |
         |                                                   v                            |
         |                                               Retiring --grace over--> (gone)  |
+        +-- a person has a Secret adopted: claim, adopt --> Current                      |
         +-- born revoked, or past its end: nothing is minted ----------------------------+
 
     any of them --spec.revoked--> Revoked (terminal)
@@ -87,7 +88,7 @@ def _decide_unread(spec: InvalidSpec, observed: Observed, now: datetime) -> Plan
         return _revoke(spec, observed, status, now)
     current = status.record(RecordState.CURRENT)
     if current is not None and current.expires_at is not None and current.expires_at <= now:
-        return finish(observed, status, report.expired(status, current.expires_at), now)
+        return finish(spec, observed, status, report.expired(status, current.expires_at), now)
     status, problem = _bar_unread(observed, status, Problem(Reason.INVALID_SPEC, spec.message), now)
     return write(observed, status, report.stalled(status, problem), now, wake_at=first_end(status, now))
 
@@ -105,7 +106,7 @@ def _bar_unread(observed: Observed, status: Status, problem: Problem, now: datet
 
 def _revoke(spec: KeySpec | InvalidSpec, observed: Observed, status: Status, now: datetime) -> Plan:
     revoked = replace(status, revoked_at=status.revoked_at or now)
-    return finish(observed, revoked, report.revoked(spec, revoked), now)
+    return finish(spec, observed, revoked, report.revoked(spec, revoked), now)
 
 
 def _with_ends(spec: KeySpec, observed: Observed, now: datetime) -> Status:

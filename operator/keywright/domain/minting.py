@@ -11,17 +11,20 @@ from dataclasses import replace
 from datetime import datetime, timedelta
 from typing import assert_never
 
-from keywright.domain import policy, report, rotation
+from keywright.domain import adoption, policy, report, rotation, secret_problems
 from keywright.domain.apikey import KeyRecord, KeySpec, RecordState, Status, earliest
-from keywright.domain.delivery import Absent, Awaited, Foreign, Ours
+from keywright.domain.conditions import ConditionType, find
+from keywright.domain.delivery import Absent, Awaited, Foreign, Ours, SecretFacts
 from keywright.domain.plainkey import mask
 from keywright.domain.plan import WRITER_PATIENCE, Deliver, Fence, Observed, Plan, Propose
 from keywright.domain.report import Problem
-from keywright.domain.standing import LOOK_AGAIN, finish, first_end, keep, write
+from keywright.domain.standing import LOOK_AGAIN, finish, first_end, keep, stand, write
 
 __all__ = ["mint", "propose", "resume"]
 
 AWAIT_COLLECTION = timedelta(seconds=5)
+AWAIT_LONGER = timedelta(minutes=5)
+COLLECTION_TAKES = timedelta(minutes=3)
 
 
 def propose(spec: KeySpec, observed: Observed, minted: KeyRecord) -> Status:
@@ -86,17 +89,12 @@ def mint(spec: KeySpec, observed: Observed, status: Status, now: datetime) -> Pl
         # Born past its end, or abandoned until then. A Pending stays, because its writer may only be slow: what
         # it delivers yet is recognised by that record and withdrawn.
         ended = replace(status, class_name=observed.key_class.name if observed.key_class else None)
-        return finish(observed, ended, report.expired(ended, verdict.ends_at), now)
+        return finish(spec, observed, ended, report.expired(ended, verdict.ends_at), now)
     match observed.secret:
-        case Foreign():
-            undelivered = _without_undeliverable(observed, status)
-            findings = report.stalled(undelivered, report.secret_conflict(spec.secret_name))
-            return write(observed, undelivered, findings, now, wake_at=now + LOOK_AGAIN)
+        case Foreign(facts):
+            return _leave_or_adopt(spec, observed, status, facts, now)
         case Awaited():
-            waiting = report.in_progress(
-                f"waiting for garbage collection of the Secret {spec.secret_name} of a deleted ApiKey of this name"
-            )
-            return write(observed, status, waiting, now, wake_at=now + AWAIT_COLLECTION)
+            return _await(spec, observed, status, now)
         case Absent() | Ours() as secret:
             if pending is not None and not observed.has_fenced:
                 return Plan(action=Fence(secret if isinstance(secret, Ours) else None))
@@ -104,6 +102,33 @@ def mint(spec: KeySpec, observed: Observed, status: Status, now: datetime) -> Pl
             return Plan(action=Propose(observed.key_class))
         case _:
             assert_never(observed.secret)
+
+
+def _leave_or_adopt(spec: KeySpec, observed: Observed, status: Status, facts: SecretFacts, now: datetime) -> Plan:
+    undelivered = _without_undeliverable(observed, status)
+    # Another class may have been pinned meanwhile, so it is judged by what has been recorded.
+    match adoption.examine(spec, replace(observed, status=status), facts, now):
+        case None:
+            return Plan(wake_at=now + AWAIT_COLLECTION)
+        case Problem() as problem:
+            findings = report.stalled(undelivered, problem)
+            return write(observed, undelivered, findings, now, wake_at=now + LOOK_AGAIN)
+        case step:
+            return Plan(action=step)
+
+
+def _await(spec: KeySpec, observed: Observed, status: Status, now: datetime) -> Plan:
+    """Wait for a Secret that is on its way out, ever more patiently, and say so when it takes too long."""
+    said = find(status.conditions, ConditionType.SECRET_DELIVERED)
+    since = said.last_transition_at if said is not None else now
+    tells_at = since + COLLECTION_TAKES
+    if now >= tells_at:
+        findings = report.stalled(status, secret_problems.held(spec.secret_name))
+        return write(observed, status, findings, now, wake_at=now + AWAIT_LONGER)
+    waiting = report.in_progress(
+        f"waiting for garbage collection of the Secret {spec.secret_name} of a deleted ApiKey of this name"
+    )
+    return write(observed, status, waiting, now, wake_at=min(now + max(AWAIT_COLLECTION, now - since), tells_at))
 
 
 def _without_undeliverable(observed: Observed, status: Status) -> Status:
@@ -148,4 +173,4 @@ def _promote(
         secret_name=spec.secret_name,
         secret_uid=secret.uid,
     )
-    return keep(spec, replace(observed, secret=secret), rotation.without_ended(promoted, now), current, now)
+    return stand(spec, replace(observed, secret=secret), rotation.without_ended(promoted, now), current, now)

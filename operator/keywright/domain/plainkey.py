@@ -12,6 +12,7 @@ from enum import StrEnum
 from random import Random
 
 __all__ = [
+    "ID_LENGTH",
     "MAX_LENGTH",
     "PREFIX_PATTERN",
     "Malformed",

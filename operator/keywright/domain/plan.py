@@ -4,22 +4,36 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 
 from keywright.domain.apikey import Status
-from keywright.domain.delivery import Ours, SecretView
+from keywright.domain.delivery import Ours, OwnerReference, SecretFacts, SecretView
 from keywright.domain.entitlement import Labels
 from keywright.domain.keyclass import KeyClass
 
-__all__ = ["WRITER_PATIENCE", "Action", "Deliver", "Fence", "Observed", "Plan", "Propose", "Withdraw"]
+__all__ = [
+    "WRITER_PATIENCE",
+    "Action",
+    "Adopt",
+    "Claim",
+    "Deliver",
+    "Fence",
+    "Observed",
+    "Plan",
+    "Propose",
+    "Render",
+    "Withdraw",
+]
 
 WRITER_PATIENCE = timedelta(seconds=15)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Observed:
-    """What was found, gathered in one value. ``namespace_labels`` are ``None`` while they are not known. ``held`` and
-    ``has_fenced`` say what this very pass has done: the id of the Pending record whose plain key it holds, and whether
-    it has fenced the Secret it sees.
+    """What was found, gathered in one value. ``owner`` is the ApiKey. ``namespace_labels`` are ``None`` while they are
+    not known. ``held``, ``has_fenced`` and ``is_refused`` say what this very pass has done: the id of the Pending
+    record whose plain key it holds, whether it has fenced the Secret it sees, and whether the API server refused to
+    have a delivered Secret changed.
     """
 
+    owner: OwnerReference
     generation: int
     is_deleted: bool = False
     key_class: KeyClass | None
@@ -28,7 +42,12 @@ class Observed:
     secret: SecretView
     held: str | None = None
     has_fenced: bool = False
+    is_refused: bool = False
     duplicate_of: str | None = None
+    taken_by: str | None = None
+    """Another ApiKey with the id of the key in somebody's Secret; only told apart once ``knows_all``."""
+    knows_all: bool = True
+    """Whether every ApiKey there is has been seen."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,13 +72,34 @@ class Fence:
 
 
 @dataclass(frozen=True, slots=True)
+class Render:
+    """Make the Secret what is asked for by now, around the current key that lies in it."""
+
+    secret: Ours
+
+
+@dataclass(frozen=True, slots=True)
+class Claim:
+    """Mark somebody's Secret as adopted by this ApiKey, at exactly the version that was read."""
+
+    facts: SecretFacts
+
+
+@dataclass(frozen=True, slots=True)
+class Adopt:
+    """Record the key in the claimed Secret as Current, with a hash made anew."""
+
+    facts: SecretFacts
+
+
+@dataclass(frozen=True, slots=True)
 class Withdraw:
     """Remove our Secret, and only the one with this UID."""
 
     uid: str
 
 
-Action = Propose | Deliver | Fence | Withdraw
+Action = Propose | Deliver | Fence | Render | Claim | Adopt | Withdraw
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -1,14 +1,14 @@
 """What a class lets an ApiKey ask for, and how long a key of it lives.
 
 The checks run in a fixed order and the first refusal is the one a person reads: class, namespace, owner, required
-fields, role, scopes, rate limits (:mod:`keywright.domain.entitlement`), rotation, lifetime. A refusal never ends a key
-that was accepted before; it may only cap it (``cap``), because what restricts acts at once.
+fields, role, scopes, rate limits (:mod:`keywright.domain.entitlement`), template, rotation, lifetime. A refusal never
+ends a key that was accepted before; it may only cap it (``cap``), because what restricts acts at once.
 """
 
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 
-from keywright.domain import entitlement
+from keywright.domain import entitlement, template
 from keywright.domain.apikey import Effective, KeySpec, Status, earliest
 from keywright.domain.entitlement import Denial, Labels
 from keywright.domain.keyclass import KeyClass, Requirement
@@ -66,6 +66,7 @@ def judge(
         entitlement.bar(spec.owner, key_class, labels, recorded)
         or _deny_unstated(spec, key_class)
         or entitlement.object_to(spec, key_class, labels)
+        or _deny_template(spec, key_class)
         or _deny_rotation(spec, key_class)
     )
     if denial is not None:
@@ -156,6 +157,11 @@ def _deny_unstated(spec: KeySpec, key_class: KeyClass) -> Denial | None:
     # An owner cannot be set later.
     remedy = "make a new ApiKey that states it" if missing is Requirement.OWNER else "set it"
     return Denial(Reason.INVALID_SPEC, f"class {key_class.name} requires spec.{missing}: {remedy}")
+
+
+def _deny_template(spec: KeySpec, key_class: KeyClass) -> Denial | None:
+    fault = template.find_fault(spec, key_class.name, key_class.secret_metadata)
+    return Denial(Reason.INVALID_SPEC, fault) if fault is not None else None
 
 
 def _deny_rotation(spec: KeySpec, key_class: KeyClass) -> Denial | None:

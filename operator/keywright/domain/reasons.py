@@ -21,6 +21,7 @@ class Reason(StrEnum):
     SECRET_REFUSED = "SecretRefused"
     SECRET_MISSING = "SecretMissing"
     SECRET_WITHDRAWN = "SecretWithdrawn"
+    SECRET_ADOPTED = "SecretAdopted"
     INVALID_SPEC = "InvalidSpec"
     CLASS_NOT_FOUND = "ClassNotFound"
     CLASS_NOT_ALLOWED = "ClassNotAllowed"

@@ -18,20 +18,20 @@ __all__ = [
     "Findings",
     "Note",
     "Problem",
+    "Said",
     "conclude",
+    "ended",
     "expired",
     "in_progress",
     "is_said",
     "live",
     "notes",
     "revoked",
-    "secret_conflict",
-    "secret_missing",
-    "secret_refused",
     "stalled",
 ]
 
 Findings = tuple[Finding, ...]
+Said = tuple[Reason, str]
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,33 +49,6 @@ class Note:
     reason: Reason
     message: str
     is_warning: bool = False
-
-
-def secret_conflict(name: str) -> Problem:
-    """A Secret of the wanted name exists and is not ours."""
-    return Problem(
-        Reason.SECRET_CONFLICT,
-        f"the Secret {name} exists and is not this ApiKey's, so it is left untouched: delete or rename it, "
-        "or make a new ApiKey with another spec.secret.name",
-    )
-
-
-def secret_refused(name: str) -> Problem:
-    """The API server does not take the Secret. What it said may quote the Secret, so it is not repeated."""
-    return Problem(
-        Reason.SECRET_REFUSED,
-        f"the API server refuses to write the Secret {name}: look for a resource quota, an admission policy, a Secret "
-        "that was made immutable, or rights that the operator lacks; it is tried again",
-    )
-
-
-def secret_missing(name: str) -> Problem:
-    """The Secret we delivered into is gone. The key in it cannot be had again."""
-    return Problem(
-        Reason.SECRET_MISSING,
-        f"the Secret {name} was deleted; the key in it still works for whoever holds it and cannot be "
-        "delivered again: set spec.rotation.trigger to a new value to have another key delivered, or revoke this one",
-    )
 
 
 def in_progress(message: str) -> Findings:
@@ -113,11 +86,13 @@ def live(
     is_expiring: bool,
     problem: Problem | None,
     delivery: Problem | None,
+    is_withdrawn: bool = False,
 ) -> Findings:
     """A delivered key that has neither ended nor been revoked.
 
     ``Active`` is true when: not suspended, the class exists and allows the key, the hash is ours, the id is not taken.
-    ``Stalled`` is true when: there is any problem, of the key or of its delivery.
+    ``Stalled`` is true when: there is any problem, of the key or of its delivery. That a key that is delivered once has
+    been withdrawn is none.
     """
     refusing = {Reason.CLASS_NOT_FOUND, Reason.CLASS_NOT_ALLOWED, Reason.STATUS_TAMPERED}
     retiring = [each for each in status.keys if each.state is RecordState.RETIRING]
@@ -136,28 +111,46 @@ def live(
     if is_expiring and current.expires_at is not None:
         expiring = (Reason.EXPIRES_SOON, f"key {current.id} ends at {format_instant(current.expires_at)}")
     delivered = (delivery.reason, delivery.message) if delivery is not None else issued
+    if is_withdrawn:
+        said = f"key {current.id} was delivered once and its Secret {status.secret_name} is gone"
+        again = "set spec.rotation.trigger to a new value to have another key delivered"
+        delivered = (Reason.SECRET_WITHDRAWN, f"{said}: {again}")
     return (
         _finding(ConditionType.READY, _status(worst is None), ready),
         _finding(ConditionType.ACTIVE, _status(not is_suspended and not is_refused), active),
         _finding(ConditionType.EXPIRING, _status(is_expiring), expiring),
         _finding(ConditionType.STALLED, _status(worst is not None), ready),
-        _finding(ConditionType.SECRET_DELIVERED, _status(delivery is None), delivered),
+        _finding(ConditionType.SECRET_DELIVERED, _status(delivery is None and not is_withdrawn), delivered),
     )
 
 
-def revoked(spec: KeySpec | InvalidSpec, status: Status) -> Findings:
-    """Revoked on purpose: the spec has been enacted, so Ready is true and Active is not."""
+def revoked(spec: KeySpec | InvalidSpec, status: Status) -> Said:
+    """Revoked on purpose."""
     assert status.revoked_at is not None
     because = f": {spec.revocation_reason}" if spec.revocation_reason else ""
-    return _ended(Reason.KEY_REVOKED, f"revoked at {format_instant(status.revoked_at)}{because}")
+    return (Reason.KEY_REVOKED, f"revoked at {format_instant(status.revoked_at)}{because}")
 
 
-def expired(status: Status, ended_at: datetime) -> Findings:
+def expired(status: Status, ended_at: datetime) -> Said:
     """Past its end. Nothing brings this key back."""
     key = status.current_key_id
     # Without a key the end may be counted from now, and a message must not move with the clock.
     said = f"key {key} ended at {format_instant(ended_at)}" if key else "the end was past before a key was issued"
-    return _ended(Reason.KEY_EXPIRED, said)
+    return (Reason.KEY_EXPIRED, said)
+
+
+def ended(said: Said, *, kept_in: str | None) -> Findings:
+    """Revoked or past its end: the spec has been enacted, so Ready is true and Active is not."""
+    delivered = (Reason.SECRET_WITHDRAWN, said[1])
+    if kept_in is not None:
+        delivered = (said[0], f"{said[1]}; its Secret {kept_in} is kept (spec.secret.whenInactive)")
+    return (
+        _finding(ConditionType.READY, ConditionStatus.TRUE, said),
+        _finding(ConditionType.ACTIVE, ConditionStatus.FALSE, said),
+        _finding(ConditionType.EXPIRING, ConditionStatus.FALSE, said),
+        _finding(ConditionType.STALLED, ConditionStatus.FALSE, said),
+        _finding(ConditionType.SECRET_DELIVERED, _status(kept_in is not None), delivered),
+    )
 
 
 def is_said(status: Status, condition_type: ConditionType) -> bool:
@@ -174,20 +167,34 @@ def conclude(status: Status, findings: Findings, generation: int, now: datetime)
 
 def notes(before: Status, after: Status) -> Iterator[Note]:
     """The events of a status write. A pass that changes nothing yields none."""
-
-    def turned(condition_type: ConditionType, *, on_reason: bool = True) -> Condition | None:
-        old, new = find(before.conditions, condition_type), find(after.conditions, condition_type)
-        if new is None or (
-            old is not None and old.status == new.status and (not on_reason or old.reason == new.reason)
-        ):
-            return None
-        return new
-
     # What a problem hides for a while in the conditions still is so: these are told by what is recorded.
     if after.current_key_id is not None and before.current_key_id is None:
-        yield Note(Reason.KEY_ISSUED, f"key {after.current_key_id} is in place")
+        # Every issue goes through a Pending record; what has had none was adopted.
+        is_issued = before.record(RecordState.PENDING) is not None
+        reason = Reason.KEY_ISSUED if is_issued else Reason.SECRET_ADOPTED
+        yield Note(reason, f"key {after.current_key_id} is in place")
     yield from _rotation_notes(before, after)
-    if (new := turned(ConditionType.ACTIVE)) and new.reason in (Reason.KEY_REVOKED, Reason.KEY_EXPIRED):
+    yield from _life_notes(before, after)
+    if (new := _turned(before, after, ConditionType.EXPIRING, on_reason=False)) and new.status == ConditionStatus.TRUE:
+        yield Note(Reason.EXPIRES_SOON, new.message, is_warning=True)
+    if (new := _turned(before, after, ConditionType.SECRET_DELIVERED, on_reason=False)) and _is_received(new, after):
+        yield Note(Reason.SECRET_WITHDRAWN, new.message)
+    if (new := _turned(before, after, ConditionType.STALLED)) and new.status == ConditionStatus.TRUE:
+        yield Note(Reason(new.reason), new.message, is_warning=True)
+
+
+def _turned(
+    before: Status, after: Status, condition_type: ConditionType, *, on_reason: bool = True
+) -> Condition | None:
+    """A condition that is news: another status, or another reason."""
+    old, new = find(before.conditions, condition_type), find(after.conditions, condition_type)
+    if new is None or (old is not None and old.status == new.status and (not on_reason or old.reason == new.reason)):
+        return None
+    return new
+
+
+def _life_notes(before: Status, after: Status) -> Iterator[Note]:
+    if (new := _turned(before, after, ConditionType.ACTIVE)) and new.reason in (Reason.KEY_REVOKED, Reason.KEY_EXPIRED):
         yield Note(Reason(new.reason), new.message)
     elif before.suspended_at is None and after.suspended_at is not None:
         yield Note(Reason.KEY_SUSPENDED, "spec.suspended is set")
@@ -195,10 +202,6 @@ def notes(before: Status, after: Status) -> Iterator[Note]:
         yield Note(Reason.KEY_RESUMED, f"key {after.current_key_id} is in place")
     elif before.disallowed_at is not None and after.disallowed_at is None and before.current_key_id is not None:
         yield Note(Reason.KEY_RESUMED, f"the class allows key {after.current_key_id} again")
-    if (new := turned(ConditionType.EXPIRING, on_reason=False)) and new.status == ConditionStatus.TRUE:
-        yield Note(Reason.EXPIRES_SOON, new.message, is_warning=True)
-    if (new := turned(ConditionType.STALLED)) and new.status == ConditionStatus.TRUE:
-        yield Note(Reason(new.reason), new.message, is_warning=True)
 
 
 def _rotation_notes(before: Status, after: Status) -> Iterator[Note]:
@@ -211,15 +214,11 @@ def _rotation_notes(before: Status, after: Status) -> Iterator[Note]:
             yield Note(Reason.GRACE_PERIOD_ENDED, f"replaced key {record.id} is no longer accepted")
 
 
-def _ended(reason: Reason, message: str) -> Findings:
-    active, withdrawn = (reason, message), (Reason.SECRET_WITHDRAWN, message)
-    return (
-        _finding(ConditionType.READY, ConditionStatus.TRUE, active),
-        _finding(ConditionType.ACTIVE, ConditionStatus.FALSE, active),
-        _finding(ConditionType.EXPIRING, ConditionStatus.FALSE, active),
-        _finding(ConditionType.STALLED, ConditionStatus.FALSE, active),
-        _finding(ConditionType.SECRET_DELIVERED, ConditionStatus.FALSE, withdrawn),
-    )
+def _is_received(delivered: Condition, status: Status) -> bool:
+    """Whether a Secret went because it has done its service, and not because its key has ended."""
+    active = find(status.conditions, ConditionType.ACTIVE)
+    has_ended = active is not None and active.reason in (Reason.KEY_REVOKED, Reason.KEY_EXPIRED)
+    return delivered.reason == Reason.SECRET_WITHDRAWN and not has_ended
 
 
 def _findings(

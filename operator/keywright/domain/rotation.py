@@ -1,15 +1,15 @@
 """When a key is to be replaced by a new one, and how long the old one works on.
 
 Four things ask for it: a changed ``spec.rotation.trigger``, a changed annotation, the interval, and with
-``onLoss: Rotate`` a Secret that is gone. What was handled is recorded together with the Pending record, so that a
-crash neither loses a request nor answers it twice. A suspended key waits until it is resumed.
+``onLoss: Rotate`` a Secret that is gone or has been emptied. What was handled is recorded together with the
+Pending record, so that a crash neither loses a request nor answers it twice. A suspended key waits until it is resumed.
 """
 
 from dataclasses import replace
 from datetime import datetime, timedelta
 
-from keywright.domain.apikey import KeyRecord, KeySpec, OnLoss, RecordState, Status, earliest
-from keywright.domain.delivery import Absent, SecretView
+from keywright.domain.apikey import Delivery, KeyRecord, KeySpec, OnLoss, RecordState, Status, earliest
+from keywright.domain.delivery import Absent, Ours, SecretView
 from keywright.domain.keyclass import KeyClass
 from keywright.domain.policy import grace_period, lifetime
 
@@ -41,7 +41,9 @@ def requested_grace(
     due_at = rotate_at(spec, key_class, current)
     is_due = due_at is not None and due_at <= now
     is_triggered = trigger not in ("", status.handled_trigger)
-    is_lost = spec.on_loss is OnLoss.ROTATE and isinstance(secret, Absent)
+    is_gone = isinstance(secret, Absent) or (isinstance(secret, Ours) and secret.holds != current.id)
+    # What is delivered once is meant to go.
+    is_lost = is_gone and spec.on_loss is OnLoss.ROTATE and spec.delivery is Delivery.PERSISTENT
     return usual if is_triggered or is_due or is_lost else None
 
 

@@ -4,27 +4,52 @@ from dataclasses import replace
 from datetime import datetime, timedelta
 from typing import assert_never
 
-from keywright.domain import hashing, policy, report, rotation
-from keywright.domain.apikey import KeyRecord, KeySpec, Phase, Status, earliest
+from keywright.domain import hashing, policy, report, rotation, secret_problems
+from keywright.domain.apikey import (
+    Delivery,
+    InvalidSpec,
+    KeyRecord,
+    KeySpec,
+    Phase,
+    RecordState,
+    Status,
+    WhenInactive,
+    earliest,
+)
 from keywright.domain.conditions import ConditionType
 from keywright.domain.delivery import Absent, Awaited, Foreign, Ours
 from keywright.domain.plainkey import mask
-from keywright.domain.plan import Observed, Plan, Withdraw
+from keywright.domain.plan import Observed, Plan, Render, Withdraw
 from keywright.domain.reasons import Reason
 from keywright.domain.report import Problem
 from keywright.domain.times import format_instant
 
-__all__ = ["LOOK_AGAIN", "find_problem", "finish", "first_end", "is_recorded_as_expired", "keep", "write"]
+__all__ = ["LOOK_AGAIN", "find_problem", "finish", "first_end", "is_recorded_as_expired", "keep", "stand", "write"]
 
 # A foreign Secret carries no label of ours, so no watch tells when it goes.
 LOOK_AGAIN = timedelta(seconds=30)
+LOOK_LATER = timedelta(minutes=5)
 
 
 def keep(spec: KeySpec, observed: Observed, status: Status, current: KeyRecord, now: datetime) -> Plan:
-    """Nothing is to be minted: say how the current key stands, and when to look again."""
-    if current.expires_at is not None and (current.expires_at <= now or is_recorded_as_expired(observed, current)):
+    """Nothing is to be minted: put the Secret right, then say how the current key stands, and when to look again.
+
+    The Secret comes first because what is recorded is which version of it is right.
+    """
+    secret = observed.secret
+    if not _has_ended(observed, current, now) and isinstance(secret, Ours) and _may_change_secret(observed):
+        if spec.delivery is Delivery.ONCE and _is_received(spec, secret, current, now):
+            return Plan(action=Withdraw(secret.uid))
+        if secret.holds == current.id and not secret.is_rendered:
+            return Plan(action=Render(secret))
+    return stand(spec, observed, status, current, now)
+
+
+def stand(spec: KeySpec, observed: Observed, status: Status, current: KeyRecord, now: datetime) -> Plan:
+    """Say how the current key stands, and when to look again."""
+    if current.expires_at is not None and _has_ended(observed, current, now):
         ended = replace(status, expires_at=current.expires_at, rotate_at=None)
-        return finish(observed, ended, report.expired(ended, current.expires_at), now)
+        return finish(spec, observed, ended, report.expired(ended, current.expires_at), now)
     rotate_at = rotation.rotate_at(spec, observed.key_class, current) if observed.key_class is not None else None
     warn_at = _warn_at(observed, current, rotate_at)
     status = replace(
@@ -39,21 +64,35 @@ def keep(spec: KeySpec, observed: Observed, status: Status, current: KeyRecord, 
         # Nothing says any more when to warn, and a warning that was given stays true.
         is_expiring = current.expires_at is not None and report.is_said(status, ConditionType.EXPIRING)
     problem = find_problem(spec, observed, current) or _overflow(spec, observed, status, current, now)
-    delivery = _delivery_problem(spec, observed)
+    is_once = spec.delivery is Delivery.ONCE
     findings = report.live(
-        status, current, is_suspended=spec.suspended, is_expiring=is_expiring, problem=problem, delivery=delivery
+        status,
+        current,
+        is_suspended=spec.suspended,
+        is_expiring=is_expiring,
+        problem=problem,
+        delivery=_delivery_problem(spec, observed, current),
+        is_withdrawn=is_once and isinstance(observed.secret, Absent | Awaited),
     )
-    ahead = [at for at in (warn_at, rotate_at, first_end(status, now)) if at is not None and at > now]
-    look_again = now + LOOK_AGAIN if isinstance(observed.secret, Foreign) else None
-    return write(observed, status, findings, now, wake_at=earliest(*ahead, look_again))
+    remove_at = current.issued_at + spec.remove_after if is_once and isinstance(observed.secret, Ours) else None
+    ahead = [at for at in (warn_at, rotate_at, remove_at, first_end(status, now)) if at is not None and at > now]
+    return write(observed, status, findings, now, wake_at=earliest(*ahead, _look_again(observed, now)))
 
 
-def finish(observed: Observed, status: Status, findings: report.Findings, now: datetime) -> Plan:
+def finish(spec: KeySpec | InvalidSpec, observed: Observed, status: Status, said: report.Said, now: datetime) -> Plan:
     """Record the end first, then take the Secret away: a crash in between leaves a refused key in it."""
-    plan = write(observed, replace(status, suspended_at=None, disallowed_at=None), findings, now)
-    if isinstance(observed.secret, Ours):
-        return replace(plan, action=Withdraw(observed.secret.uid))
-    return plan
+    current, secret = status.record(RecordState.CURRENT), observed.secret
+    keeps = spec.when_inactive is WhenInactive.KEEP and current is not None
+    is_kept = keeps and current is not None and isinstance(secret, Ours) and secret.holds == current.id
+    findings = report.ended(said, kept_in=status.secret_name if is_kept else None)
+    # Of a Secret that goes there is no version to be remembered.
+    leaves = observed if keeps else replace(observed, secret=Absent())
+    plan = write(leaves, replace(status, suspended_at=None, disallowed_at=None), findings, now)
+    if not isinstance(secret, Ours) or not _may_change_secret(observed):
+        return plan
+    if not keeps:
+        return replace(plan, action=Withdraw(secret.uid))
+    return replace(plan, action=Render(secret)) if is_kept and not secret.is_rendered else plan
 
 
 def write(
@@ -64,8 +103,51 @@ def write(
     *,
     wake_at: datetime | None = None,
 ) -> Plan:
+    """Conclude. The version of the Secret alone is no reason for a write, unless none is known at all: others may touch
+    the Secret as often as they like.
+    """
+    before = observed.status
+    status = replace(status, secret_resource_version=before.secret_resource_version)
     concluded = report.conclude(status, findings, observed.generation, now)
-    return Plan(status=None if concluded == observed.status else concluded, wake_at=wake_at)
+    version = _right_version(observed, status)
+    if concluded == before and (version is None or before.secret_resource_version is not None):
+        return Plan(wake_at=wake_at)
+    return Plan(status=replace(concluded, secret_resource_version=version), wake_at=wake_at)
+
+
+def _right_version(observed: Observed, status: Status) -> str | None:
+    """The version of our Secret, if it is as it should be."""
+    secret = observed.secret
+    if isinstance(secret, Ours) and secret.is_right(status.current_key_id) and not observed.is_refused:
+        return secret.resource_version
+    return None
+
+
+def _may_change_secret(observed: Observed) -> bool:
+    """Whether our Secret is ours to change: a copy of a status names the Secret of the older ApiKey."""
+    return not observed.is_refused and observed.duplicate_of is None
+
+
+def _has_ended(observed: Observed, current: KeyRecord, now: datetime) -> bool:
+    return current.expires_at is not None and (current.expires_at <= now or is_recorded_as_expired(observed, current))
+
+
+def _is_received(spec: KeySpec, secret: Ours, current: KeyRecord, now: datetime) -> bool:
+    """Whether a Secret that is delivered once has done its service: acknowledged, emptied, or there for too long."""
+    return (
+        secret.acknowledged == current.id or secret.holds != current.id or current.issued_at + spec.remove_after <= now
+    )
+
+
+def _look_again(observed: Observed, now: datetime) -> datetime | None:
+    """When to look without being told: what carries no label of ours goes unnoticed by the watch."""
+    match observed.secret:
+        case Foreign():
+            return now + LOOK_AGAIN
+        case Awaited():
+            return now + LOOK_LATER
+        case _:
+            return None
 
 
 def _masked_key(observed: Observed, status: Status, current: KeyRecord) -> str | None:
@@ -125,13 +207,15 @@ def _overflow(spec: KeySpec, observed: Observed, status: Status, current: KeyRec
     )
 
 
-def _delivery_problem(spec: KeySpec, observed: Observed) -> Problem | None:
+def _delivery_problem(spec: KeySpec, observed: Observed, current: KeyRecord) -> Problem | None:
     match observed.secret:
+        case Ours(holds=holds) if spec.delivery is not Delivery.ONCE and holds != current.id:
+            return secret_problems.emptied(spec.secret_name, spec.secret_key)
         case Ours():
-            return None
+            return secret_problems.refused(spec.secret_name) if observed.is_refused else None
         case Foreign():
-            return report.secret_conflict(spec.secret_name)
+            return secret_problems.conflict(spec.secret_name)
         case Absent() | Awaited():
-            return report.secret_missing(spec.secret_name)
+            return secret_problems.missing(spec.secret_name) if spec.delivery is not Delivery.ONCE else None
         case _:
             assert_never(observed.secret)

@@ -114,6 +114,8 @@ async def operate(
         clock=_now,
         rng=rng,
         metrics=metrics,
+        # What the second watch has listed and the framework has shown.
+        knows_all=lambda: all(each.synced.is_set() for each in second) and not any(each.lag() for each in guards),
     )
     standby = Standby(leads=lambda: lease.is_held, foresee=reconciler.foresee, work=reconciler.reconcile)
     queue = WorkQueue(

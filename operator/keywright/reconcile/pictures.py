@@ -96,10 +96,12 @@ class NamespacePicture:
 class _Seen:
     secret: Ref
     apikey: Ref | None
+    version: str
+    is_right: bool = False
 
 
 class SecretPicture:
-    """UIDs of the Secrets that carry our label. ``changed`` gets the ApiKey that the label names."""
+    """The Secrets that carry our label, by UID and version. ``changed`` gets whom the label names, or named."""
 
     def __init__(self, changed: Callable[[Ref], None]) -> None:
         self._changed = changed
@@ -109,15 +111,18 @@ class SecretPicture:
     def put(self, manifest: Manifest) -> None:
         metadata = manifest["metadata"]
         uid = metadata["uid"]
-        if uid in self._seen:
+        known = self._seen.get(uid)
+        if known is not None and int(known.version) >= int(metadata["resourceVersion"]):
             return
         namespace = metadata["namespace"]
         secret = Ref(namespace, metadata["name"])
         name = (metadata.get("labels") or {}).get(NAME_LABEL)
-        seen = _Seen(secret, Ref(namespace, name) if name else None)
+        seen = _Seen(secret, Ref(namespace, name) if name else None, metadata["resourceVersion"])
         self._seen[uid] = seen
         self._uids[secret] = uid
         self._tell(seen)
+        if known is not None and known.apikey != seen.apikey:
+            self._tell(known)
 
     def remove(self, uid: str) -> None:
         if (seen := self.forget(uid)) is not None:
@@ -130,9 +135,12 @@ class SecretPicture:
             del self._uids[seen.secret]
         return seen
 
-    def note(self, secret: Ref, uid: str, apikey: Ref) -> None:
-        """The operator has written this Secret itself: nobody has to be told when the watch shows it."""
-        self._seen[uid] = _Seen(secret, apikey)
+    def note(self, secret: Ref, uid: str, apikey: Ref, *, version: str, is_right: bool) -> None:
+        """The operator has read or written this version itself: nobody has to be told when the watch shows it."""
+        known = self._seen.get(uid)
+        if known is not None and int(known.version) > int(version):
+            return
+        self._seen[uid] = _Seen(secret, apikey, version, is_right)
         self._uids[secret] = uid
 
     def uids(self) -> Collection[str]:
@@ -144,6 +152,12 @@ class SecretPicture:
 
     def uid_of(self, ref: Ref) -> str | None:
         return self._uids.get(ref)
+
+    def version_of(self, uid: str) -> str:
+        return self._seen[uid].version
+
+    def is_right(self, uid: str) -> bool:
+        return self._seen[uid].is_right
 
     def _tell(self, seen: _Seen) -> None:
         if seen.apikey is not None:

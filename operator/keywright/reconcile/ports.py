@@ -52,12 +52,18 @@ class Namespaces(Protocol):
 
 
 class SecretUids(Protocol):
-    """The UIDs of the Secrets that carry our label, as of the last watch event. A hint, never a proof."""
+    """The Secrets that carry our label, as of the last watch event. A hint, never a proof."""
 
     def uid_of(self, ref: Ref) -> str | None: ...
 
-    def note(self, secret: Ref, uid: str, apikey: Ref) -> None:
-        """We have just written this Secret: the watch will have no news in that."""
+    def version_of(self, uid: str) -> str:
+        """The newest resourceVersion that the watch has shown, or that was noted."""
+
+    def is_right(self, uid: str) -> bool:
+        """Whether that version was noted as being as it should."""
+
+    def note(self, secret: Ref, uid: str, apikey: Ref, *, version: str, is_right: bool) -> None:
+        """We have just read or written this version of a Secret: the watch will have no news in that."""
 
     def forget(self, uid: str) -> object:
         """We have just removed it, likewise."""

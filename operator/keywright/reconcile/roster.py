@@ -133,6 +133,11 @@ class Roster:
                 return str(eldest.ref)
         return None
 
+    def holder_of(self, key_id: str, *, other_than: str) -> str | None:
+        """Another ApiKey with this key id than the one with that UID, as ``namespace/name``."""
+        others = self._holders.get(key_id, set()) - {other_than}
+        return str(self._entries[min(others)].ref) if others else None
+
     def _hold(self, uid: str, before: tuple[str, ...], after: tuple[str, ...]) -> None:
         if before == after:
             return

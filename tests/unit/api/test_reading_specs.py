@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from keywright.api.apikey import read_spec
-from keywright.domain.apikey import InvalidSpec, KeySpec
+from keywright.domain.apikey import InvalidSpec, KeySpec, WhenInactive
 
 LEAK = "kw_live_4hJk29sLmQ0z_hunter2"
 
@@ -121,3 +121,18 @@ def test_an_end_is_kept_in_whole_seconds(end: datetime) -> None:
 def test_an_end_that_utc_cannot_hold_is_an_invalid_spec(end: str) -> None:
     """The API server's date-time format lets it in; the operator must not loop over it for ever."""
     assert isinstance(_read(expiresAt=end), InvalidSpec)
+
+
+def test_what_becomes_of_the_secret_is_read_of_a_spec_that_is_wrong_elsewhere() -> None:
+    """A slip in an annotation must not remove a Secret that was to be kept."""
+    found = read_spec(
+        {
+            "metadata": {
+                "name": "a",
+                "annotations": {"keywright.dev/rotate": "1", "keywright.dev/rotate-grace": "soon"},
+            },
+            "spec": {"revoked": True, "secret": {"whenInactive": "Keep"}},
+        }
+    )
+    assert isinstance(found, InvalidSpec)
+    assert (found.revoked, found.when_inactive) == (True, WhenInactive.KEEP)

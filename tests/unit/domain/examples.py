@@ -6,13 +6,13 @@ from datetime import UTC, datetime, timedelta
 from random import Random
 from typing import Any
 
-from keywright.domain import hashing, minting, plainkey
+from keywright.domain import adoption, hashing, minting, plainkey
 from keywright.domain.apikey import KeyRecord, KeySpec, RecordState, Status
-from keywright.domain.delivery import Absent, Ours, OwnerReference, SecretFacts, labels_for
+from keywright.domain.delivery import ADOPTED_ANNOTATION, Absent, Foreign, Ours, OwnerReference, SecretFacts, labels_for
 from keywright.domain.hashing import Hashing
 from keywright.domain.keyclass import KeyClass
 from keywright.domain.plainkey import PlainKey
-from keywright.domain.plan import Deliver, Fence, Observed, Plan, Propose, Withdraw
+from keywright.domain.plan import Adopt, Claim, Deliver, Fence, Observed, Plan, Propose, Render, Withdraw
 
 NOW = datetime(2026, 6, 1, 12, tzinfo=UTC)
 SECOND = timedelta(seconds=1)
@@ -59,7 +59,13 @@ def facts(**fields: Any) -> SecretFacts:
 
 def observed(**fields: Any) -> Observed:
     """A new ApiKey of the standard class, with these fields instead."""
-    fresh: dict[str, Any] = {"generation": 1, "key_class": STANDARD, "status": Status(), "secret": Absent()}
+    fresh: dict[str, Any] = {
+        "owner": OWNER,
+        "generation": 1,
+        "key_class": STANDARD,
+        "status": Status(),
+        "secret": Absent(),
+    }
     return Observed(**(fresh | fields))
 
 
@@ -74,7 +80,17 @@ def apply(asked: KeySpec, seen: Observed, plan: Plan, now: datetime, mint: Calla
         case Deliver(into):
             seen = replace(seen, secret=_written(into, holds=seen.held))
         case Fence(touch):
-            seen = replace(seen, secret=_written(touch, holds=None), has_fenced=True)
+            seen = replace(seen, secret=_written(touch, holds=touch.holds if touch else None), has_fenced=True)
+        case Render(secret):
+            seen = replace(seen, secret=_written(secret, holds=secret.holds))
+        case Claim(found):
+            marked = dict(found.annotations) | {ADOPTED_ANNOTATION: adoption.mark(seen.owner, found)}
+            seen = replace(seen, secret=Foreign(replace(found, annotations=marked)))
+        case Adopt(found):
+            taken = replace(mint(now), id=found.key_id or "", issued_at=adoption.issued_at(found, now))
+            adopted = adoption.adopt(asked, seen, taken, found, now)
+            ours = Ours(uid=found.uid, resource_version=found.resource_version, holds=taken.id, is_rendered=False)
+            seen = replace(seen, status=adopted, secret=ours)
         case Withdraw():
             seen = replace(seen, secret=Absent())
         case None:

@@ -4,15 +4,15 @@ from dataclasses import replace
 
 import pytest
 
-from keywright.domain import report
-from keywright.domain.apikey import Status
+from keywright.domain import report, secret_problems
+from keywright.domain.apikey import RecordState, Status
 from keywright.domain.conditions import ConditionType, find
 from keywright.domain.reasons import Reason
 from keywright.domain.report import Findings, Note, Problem
 from tests.unit.domain.examples import DAY, NOW, key, record, spec
 
 CURRENT = replace(record(key(1)), expires_at=NOW + DAY)
-MISSING = report.secret_missing("ci-deploy")
+MISSING = secret_problems.missing("ci-deploy")
 NO_CLASS = Problem(Reason.CLASS_NOT_FOUND, "class gold does not exist: create it")
 INVALID = Problem(Reason.INVALID_SPEC, "spec.ttl: wrong: correct it")
 NOT_ALLOWED = Problem(Reason.CLASS_NOT_ALLOWED, "class gold does not allow this namespace: label it")
@@ -30,20 +30,28 @@ def live(
     is_expiring: bool = False,
     problem: Problem | None = None,
     delivery: Problem | None = None,
+    is_withdrawn: bool = False,
 ) -> Status:
     """The status of an issued key, as the lifecycle would have it."""
     findings = report.live(
-        ISSUED, CURRENT, is_suspended=is_suspended, is_expiring=is_expiring, problem=problem, delivery=delivery
+        ISSUED,
+        CURRENT,
+        is_suspended=is_suspended,
+        is_expiring=is_expiring,
+        problem=problem,
+        delivery=delivery,
+        is_withdrawn=is_withdrawn,
     )
     return concluded(replace(ISSUED, suspended_at=NOW if is_suspended else None), findings)
 
 
 def revoked(before: Status = ISSUED) -> Status:
-    return concluded(replace(before, revoked_at=NOW), report.revoked(spec(), replace(before, revoked_at=NOW)))
+    said = report.revoked(spec(), replace(before, revoked_at=NOW))
+    return concluded(replace(before, revoked_at=NOW), report.ended(said, kept_in=None))
 
 
 def expired(before: Status = ISSUED) -> Status:
-    return concluded(before, report.expired(before, NOW))
+    return concluded(before, report.ended(report.expired(before, NOW), kept_in=None))
 
 
 def stalled(before: Status, problem: Problem) -> Status:
@@ -54,14 +62,22 @@ def barred() -> Status:
     return replace(live(problem=NOT_ALLOWED), disallowed_at=NOW)
 
 
-WAITING = concluded(NEVER, report.in_progress("the key is being delivered"))
-CONFLICT = stalled(NEVER, report.secret_conflict("ci-deploy"))
+PROPOSED = Status(keys=(replace(CURRENT, state=RecordState.PENDING),))
+WAITING = concluded(PROPOSED, report.in_progress("the key is being delivered"))
+CONFLICT = stalled(PROPOSED, secret_problems.conflict("ci-deploy"))
 
 CASES: dict[str, tuple[Status, Status, list[Reason]]] = {
     "a proposal is not worth an event": (NEVER, WAITING, []),
     "issued": (WAITING, live(), [Reason.KEY_ISSUED]),
     "issued suspended": (WAITING, live(is_suspended=True), [Reason.KEY_ISSUED, Reason.KEY_SUSPENDED]),
     "issued shortly before its end": (WAITING, live(is_expiring=True), [Reason.KEY_ISSUED, Reason.EXPIRES_SOON]),
+    "adopted": (concluded(NEVER, report.in_progress("x")), live(), [Reason.SECRET_ADOPTED]),
+    "withdrawn after its delivery": (live(), live(is_withdrawn=True), [Reason.SECRET_WITHDRAWN]),
+    "suspended after it was withdrawn": (
+        live(is_withdrawn=True),
+        live(is_withdrawn=True, is_suspended=True),
+        [Reason.KEY_SUSPENDED],
+    ),
     "suspended": (live(), live(is_suspended=True), [Reason.KEY_SUSPENDED]),
     "resumed": (live(is_suspended=True), live(), [Reason.KEY_RESUMED]),
     "expires soon": (live(), live(is_expiring=True), [Reason.EXPIRES_SOON]),
@@ -120,6 +136,8 @@ def test_what_a_person_should_look_into_is_a_warning() -> None:
         Reason.KEY_RESUMED,
         Reason.KEY_EXPIRED,
         Reason.KEY_REVOKED,
+        Reason.SECRET_ADOPTED,
+        Reason.SECRET_WITHDRAWN,
     }
 
 
@@ -129,7 +147,7 @@ def test_a_note_says_what_the_condition_says() -> None:
     assert note == Note(Reason.SECRET_MISSING, MISSING.message, is_warning=True)
 
 
-@pytest.mark.parametrize("problem", [MISSING, report.secret_conflict("x")], ids=["missing", "conflict"])
+@pytest.mark.parametrize("problem", [MISSING, secret_problems.conflict("x")], ids=["missing", "conflict"])
 def test_a_problem_names_the_object_and_the_remedy(problem: Problem) -> None:
     """What is wrong, a colon, what to do."""
     assert "the Secret " in problem.message

@@ -22,7 +22,8 @@ HOUR = timedelta(hours=1)
 PATIENCE = WRITER_PATIENCE
 ISSUED_AT = NOW - HOUR
 UID = "uid-of-secret"
-OURS = Ours(uid=UID, resource_version="7")
+EMPTY = Ours(uid=UID, resource_version="7")
+OURS = replace(EMPTY, holds=KEY.key_id)
 BOUNDED = replace(STANDARD, default_lifetime=90 * DAY, max_lifetime=365 * DAY)
 BROKEN = InvalidSpec("spec.ttl: not a duration: correct it and apply again")
 
@@ -109,15 +110,15 @@ def current_until(end: datetime) -> tuple[tuple[str, datetime | None], ...]:
 ISSUE = {
     "a new ApiKey: a key is proposed": Row(asked=spec(), seen=observed(), expected=Step(action=Propose(STANDARD))),
     "a new ApiKey and our empty Secret, left by a crash: a key is proposed": Row(
-        asked=spec(), seen=observed(secret=OURS), expected=Step(action=Propose(STANDARD))
+        asked=spec(), seen=observed(secret=EMPTY), expected=Step(action=Propose(STANDARD))
     ),
     "the pass that proposed creates the Secret": Row(
         asked=spec(), seen=observed(status=pending(), held=KEY.key_id), expected=Step(action=Deliver(None))
     ),
     "the pass that proposed fills the Secret that it has read or fenced": Row(
         asked=spec(),
-        seen=observed(status=pending(), held=KEY.key_id, secret=OURS, has_fenced=True),
-        expected=Step(action=Deliver(OURS)),
+        seen=observed(status=pending(), held=KEY.key_id, secret=EMPTY, has_fenced=True),
+        expected=Step(action=Deliver(EMPTY)),
     ),
     "delivered: Pending becomes Current": Row(
         asked=spec(),
@@ -159,11 +160,11 @@ CRASH = {
         asked=spec(), seen=observed(status=pending(PATIENCE)), expected=Step(action=Fence(None))
     ),
     "crashed after the proposal, long ago, our empty Secret: fence by touching it": Row(
-        asked=spec(), seen=observed(status=pending(PATIENCE), secret=OURS), expected=Step(action=Fence(OURS))
+        asked=spec(), seen=observed(status=pending(PATIENCE), secret=EMPTY), expected=Step(action=Fence(EMPTY))
     ),
     "fenced: the abandoned proposal is replaced": Row(
         asked=spec(),
-        seen=observed(status=pending(PATIENCE), secret=OURS, has_fenced=True),
+        seen=observed(status=pending(PATIENCE), secret=EMPTY, has_fenced=True),
         expected=Step(action=Propose(STANDARD)),
     ),
     "crashed after the delivery, a moment ago: the key in the Secret is promoted": Row(
@@ -178,7 +179,7 @@ CRASH = {
     ),
     "a held key of a proposal that another has replaced is worth nothing": Row(
         asked=spec(),
-        seen=observed(status=pending(PATIENCE), held="0" * 12, secret=OURS, has_fenced=True),
+        seen=observed(status=pending(PATIENCE), held="0" * 12, secret=EMPTY, has_fenced=True),
         expected=Step(action=Propose(STANDARD)),
     ),
 }
@@ -186,17 +187,17 @@ CRASH = {
 SECRETS = {
     "somebody else's Secret: conflict, nothing is minted": Row(
         asked=spec(),
-        seen=observed(secret=Foreign()),
+        seen=observed(secret=Foreign(facts())),
         expected=Step(says=(Phase.FAILED, Reason.SECRET_CONFLICT, True), keys=(), wake_at=ANY),
     ),
     "somebody else's Secret appeared under an abandoned proposal: the proposal goes": Row(
         asked=spec(),
-        seen=observed(status=pending(PATIENCE), secret=Foreign()),
+        seen=observed(status=pending(PATIENCE), secret=Foreign(facts())),
         expected=Step(says=(Phase.FAILED, Reason.SECRET_CONFLICT, True), keys=(), wake_at=ANY),
     ),
     "somebody else's Secret under a fresh proposal: its writer will find out": Row(
         asked=spec(),
-        seen=observed(status=pending(), secret=Foreign()),
+        seen=observed(status=pending(), secret=Foreign(facts())),
         expected=Step(wake_at=NOW - SECOND + PATIENCE),
     ),
     "a predecessor's Secret: it is waited for": Row(
@@ -212,11 +213,11 @@ SECRETS = {
     "the Secret of a live key is being deleted: reported as lost": Row(
         asked=spec(),
         seen=observed(status=LIVE, secret=Awaited()),
-        expected=Step(says=(Phase.FAILED, Reason.SECRET_MISSING, True), keys=CURRENT),
+        expected=Step(says=(Phase.FAILED, Reason.SECRET_MISSING, True), keys=CURRENT, wake_at=NOW + 300 * SECOND),
     ),
     "the Secret of a live key was replaced by somebody's: conflict, the key stays": Row(
         asked=spec(),
-        seen=observed(status=LIVE, secret=Foreign()),
+        seen=observed(status=LIVE, secret=Foreign(facts())),
         expected=Step(
             says=(Phase.FAILED, Reason.SECRET_CONFLICT, True), keys=CURRENT, wake_at=NOW + timedelta(seconds=30)
         ),
@@ -274,7 +275,7 @@ REVOKE = {
         expected=NOTHING,
     ),
     "revoked, with a Secret of somebody else in the place: untouched": Row(
-        asked=spec(revoked=True), seen=observed(status=revoked(), secret=Foreign()), expected=NOTHING
+        asked=spec(revoked=True), seen=observed(status=revoked(), secret=Foreign(facts())), expected=NOTHING
     ),
     "revoked and past its end: revoked": Row(
         asked=spec(revoked=True, expires_at=NOW),
@@ -606,7 +607,7 @@ def test_an_end_that_comes_within_reach_is_looked_at_again() -> None:
 
 def test_a_conflict_is_looked_at_again() -> None:
     """The remedy is to delete the Secret; one without our label is in no watch, so time must wake us."""
-    assert decide(spec(), observed(secret=Foreign()), NOW).wake_at is not None
+    assert decide(spec(), observed(secret=Foreign(facts())), NOW).wake_at is not None
 
 
 def test_a_class_that_went_during_delivery_does_not_spoil_the_mask() -> None:
@@ -661,7 +662,7 @@ def test_a_revocation_is_read_also_from_a_spec_that_cannot_be() -> None:
 
 def test_the_default_class_is_pinned_at_the_first_look() -> None:
     """Whoever may make a key of today's default class need not be who may use tomorrow's."""
-    plan = decide(spec(), observed(secret=Foreign()), NOW)
+    plan = decide(spec(), observed(secret=Foreign(facts())), NOW)
     assert plan.status is not None
     assert plan.status.class_name == "standard"
 

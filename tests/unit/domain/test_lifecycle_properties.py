@@ -6,16 +6,26 @@ from datetime import datetime, timedelta
 from hypothesis import HealthCheck, assume, given, settings
 from hypothesis import strategies as st
 
-from keywright.domain.apikey import InvalidSpec, KeyRecord, KeySpec, RecordState, Status
+from keywright.domain.apikey import (
+    Delivery,
+    InvalidSpec,
+    KeyRecord,
+    KeySpec,
+    OnLoss,
+    RecordState,
+    Status,
+    WhenInactive,
+)
 from keywright.domain.delivery import Absent, Awaited, Foreign, Ours, SecretView
 from keywright.domain.hashing import Algorithm, Hashing
 from keywright.domain.keyclass import Grant, KeyClass, Requirement
 from keywright.domain.lifecycle import decide
-from keywright.domain.plan import Deliver, Observed, Propose
+from keywright.domain.plan import Claim, Deliver, Observed, Propose
 from keywright.domain.selectors import Selector
-from tests.unit.domain.examples import DAY, NOW, SECOND, STANDARD, apply, key, record, spec
+from tests.unit.domain.examples import DAY, NOW, OWNER, SECOND, STANDARD, apply, facts, key, record, spec
 
 KEPT, MINTED = record(key(1)), record(key(2))
+RESTORED = facts(is_empty=False, owners=(), key_id=key(3).key_id, key_prefix="kw_live")
 FAST = Hashing(algorithm=Algorithm.SHA256)
 SPANS = st.sampled_from([SECOND, 60 * SECOND, DAY, 30 * DAY, 400 * DAY])
 INSTANTS = st.builds(lambda span, sign: NOW + sign * span, SPANS, st.sampled_from([-1, 1]))
@@ -34,6 +44,11 @@ def specs(draw: st.DrawFn) -> KeySpec | InvalidSpec:
         states_display_name=draw(st.booleans()),
         role=draw(st.sampled_from([None, "readonly", "root"])),
         scopes=draw(st.sampled_from([(), ("agents:read",)])),
+        delivery=draw(st.sampled_from(Delivery)),
+        remove_after=draw(SPANS),
+        when_inactive=draw(st.sampled_from(WhenInactive)),
+        on_loss=draw(st.sampled_from(OnLoss)),
+        adopt_secret=draw(st.sampled_from([None, "uid-of-secret"])),
     )
 
 
@@ -73,10 +88,15 @@ def worlds(draw: st.DrawFn) -> Observed:
             secret_name="ci-deploy" if is_current else None,
             secret_uid="uid-of-secret" if is_current else None,
         )
-    holds = kept.id if kept is not None and kept.state is RecordState.PENDING and draw(st.booleans()) else None
-    ours = Ours(uid="uid-of-secret", resource_version="7", holds=holds)
-    views: list[SecretView] = [Absent(), Awaited(), Foreign(), ours, ours]
+    holds = kept.id if kept is not None and kept.state is not RecordState.RETIRING and draw(st.booleans()) else None
+    acknowledged = draw(st.none() | st.just(KEPT.id))
+    is_rendered = draw(st.booleans())
+    ours = Ours(
+        uid="uid-of-secret", resource_version="7", holds=holds, is_rendered=is_rendered, acknowledged=acknowledged
+    )
+    views: list[SecretView] = [Absent(), Awaited(), Foreign(facts(type="other")), Foreign(RESTORED), ours, ours]
     return Observed(
+        owner=OWNER,
         generation=draw(st.integers(1, 3)),
         is_deleted=draw(st.integers(0, 19)) == 0,
         key_class=draw(st.none() | CLASSES),
@@ -134,7 +154,8 @@ def test_every_world_comes_to_rest(asked: KeySpec | InvalidSpec, seen: Observed)
     assert len(states) <= 1
     if isinstance(asked, KeySpec) and asked.revoked and not seen.is_deleted:
         assert rested.status.revoked_at == NOW
-        assert not isinstance(rested.secret, Ours)
+        is_left = asked.when_inactive is WhenInactive.KEEP or seen.duplicate_of is not None
+        assert is_left or not isinstance(rested.secret, Ours)
 
 
 @settings(max_examples=200)
@@ -142,7 +163,11 @@ def test_every_world_comes_to_rest(asked: KeySpec | InvalidSpec, seen: Observed)
 def test_nobody_elses_secret_is_ever_in_a_plan(asked: KeySpec | InvalidSpec, seen: Observed) -> None:
     """A foreign or awaited Secret leads to no action at all, and a key in place to no second one."""
     plan = decide(asked, seen, NOW)
-    if isinstance(seen.secret, Awaited | Foreign):
+    if isinstance(seen.secret, Foreign) and isinstance(plan.action, Claim):
+        assert isinstance(asked, KeySpec)
+        assert asked.adopt_secret == seen.secret.facts.uid
+        assert seen.status == Status()
+    elif isinstance(seen.secret, Awaited | Foreign):
         assert plan.action is None
     if seen.status.record(RecordState.CURRENT) is not None:
         assert not isinstance(plan.action, Propose | Deliver)

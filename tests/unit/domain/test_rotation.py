@@ -13,7 +13,7 @@ from keywright.domain.delivery import Absent, Awaited, Foreign, Ours, SecretView
 from keywright.domain.lifecycle import decide
 from keywright.domain.plan import Observed, Plan, Propose
 from keywright.domain.reasons import Reason
-from tests.unit.domain.examples import DAY, NOW, SECOND, STANDARD, apply, key, observed, record, spec
+from tests.unit.domain.examples import DAY, NOW, SECOND, STANDARD, apply, facts, key, observed, record, spec
 
 HOUR = timedelta(hours=1)
 MINUTE = timedelta(minutes=1)
@@ -277,7 +277,9 @@ def test_a_rotation_beyond_the_end_of_the_apikey_mints_nothing() -> None:
     assert (status.phase, life.minted) == ("Expired", 2)
 
 
-@pytest.mark.parametrize(("found", "reason"), [(Absent(), Reason.SECRET_MISSING), (Foreign(), Reason.SECRET_CONFLICT)])
+@pytest.mark.parametrize(
+    ("found", "reason"), [(Absent(), Reason.SECRET_MISSING), (Foreign(facts()), Reason.SECRET_CONFLICT)]
+)
 def test_a_lost_secret_is_reported_unless_told_otherwise(found: SecretView, reason: Reason) -> None:
     """Nothing is minted behind anybody's back."""
     life = Life(spec())
@@ -304,7 +306,7 @@ def test_somebody_elses_secret_stops_a_rotation() -> None:
     asked = triggered("1")
     at = NOW + MINUTE
     life.seen = apply(asked, life.seen, decide(asked, life.seen, at), at, life.mint)
-    life.seen = replace(life.seen, secret=Foreign())
+    life.seen = replace(life.seen, secret=Foreign(facts()))
     life.at(at + MINUTE, asked)
     assert life.numbered() == ONE
     life.seen = replace(life.seen, secret=Awaited())

@@ -1,6 +1,7 @@
 """People, time, crashes and two operators in any order: what must never be otherwise never is."""
 
 import asyncio
+import base64
 import contextlib
 from collections.abc import Callable
 from datetime import timedelta
@@ -118,7 +119,12 @@ class Keywright(RuleBasedStateMachine):
 
     @rule(ref=REFS, collect=st.booleans())
     def delete(self, ref: Ref, collect: bool) -> None:
-        if self._apikey(ref) is not None:
+        if (apikey := self._apikey(ref)) is not None:
+            secret = self.world.secret(ref)
+            if secret is not None and not secret["metadata"].get("ownerReferences"):
+                # It stays, and is its successor's only when somebody says so.
+                self.foreign[secret["metadata"]["uid"]] = secret
+            self.world.forgotten.discard(apikey["metadata"]["uid"])
             self.world.delete(ref, collect=False)
             if collect:
                 self.collect_garbage()
@@ -150,6 +156,78 @@ class Keywright(RuleBasedStateMachine):
             metadata = {"labels": labels_for(ref.name), "ownerReferences": [owner]}
         planted = self.world.plant(ref.name, text=ATTACKERS, **metadata)
         self.foreign[planted["metadata"]["uid"]] = planted
+
+    @rule(ref=REFS, delivery=st.sampled_from(["Once", "Persistent"]), loss=st.sampled_from(["Report", "Rotate"]))
+    def have_a_key(self, ref: Ref, delivery: str, loss: str) -> None:
+        """So that much of what follows is about keys that are in use."""
+        if self._apikey(ref) is None:
+            self.world.apply(ref.name, secret={"delivery": delivery, "onLoss": loss})
+            self.work(0, ref)
+
+    @rule(
+        ref=REFS,
+        text=st.sampled_from(["$(key)", "$(name)/$(keyId)", "$(kye)"]),
+        label=st.sampled_from([None, "reloader.stakater.com/a", "other.com/a"]),
+    )
+    def change_template(self, ref: Ref, text: str, label: str | None) -> None:
+        labels = {label: "x"} if label else {}
+        self._set_secret(ref, template={"data": {"file": text}, "labels": labels})
+
+    @rule(
+        ref=REFS,
+        delivery=st.sampled_from(["Once", "Persistent"]),
+        deletion=st.sampled_from(["Delete", "Retain"]),
+        inactive=st.sampled_from(["Delete", "Keep"]),
+        loss=st.sampled_from(["Report", "Rotate"]),
+    )
+    def deliver_otherwise(self, ref: Ref, delivery: str, deletion: str, inactive: str, loss: str) -> None:
+        policies = {"deletionPolicy": deletion, "whenInactive": inactive, "onLoss": loss}
+        self._set_secret(ref, delivery=delivery, **policies)
+
+    @rule(ref=REFS, what=st.sampled_from(["empty", "strip", "add", "acknowledge", "acknowledge another"]))
+    def change_secret(self, ref: Ref, what: str) -> None:
+        secret, apikey = self.world.secret(ref), self._apikey(ref)
+        if secret is None or apikey is None or secret["metadata"]["uid"] in self.foreign:
+            return
+        key_id = self.world.status(ref).current_key_id if what == "acknowledge" else "0" * 12
+
+        def edit(manifest: Manifest) -> None:
+            match what:
+                case "empty":
+                    manifest["data"] = {}
+                case "add":
+                    manifest["data"]["extra"] = "eA=="
+                case "strip":
+                    manifest["metadata"] |= {"labels": {}, "ownerReferences": []}
+                case _:
+                    annotations = manifest["metadata"].setdefault("annotations", {})
+                    annotations["keywright.dev/acknowledged"] = key_id or ""
+
+        self.world.cluster.edit(SECRETS, NAMESPACE, ref.name, edit)
+        self.work(1, ref)
+
+    @rule(ref=REFS)
+    def lose_status(self, ref: Ref) -> None:
+        if (apikey := self._apikey(ref)) is not None:
+            uid = apikey["metadata"]["uid"]
+            self.world.forgotten.add(uid)
+            self.ended.discard(uid)
+            self.world.cluster.edit(APIKEYS, NAMESPACE, ref.name, lambda each: each.update(status={}))
+
+    @rule(ref=REFS)
+    def ask_for_adoption(self, ref: Ref) -> None:
+        """Of a Secret that is its own, or was that of its predecessor; of nobody else's."""
+        secret = self.world.secret(ref)
+        if self._apikey(ref) is None or secret is None or ATTACKERS in repr(decoded(secret)):
+            return
+        uid = secret["metadata"]["uid"]
+        self.foreign.pop(uid, None)
+        annotations = {"keywright.dev/adopt-secret": uid}
+
+        def annotate(manifest: Manifest) -> None:
+            manifest["metadata"]["annotations"] = annotations
+
+        self.world.cluster.edit(APIKEYS, NAMESPACE, ref.name, annotate)
 
     @rule(seconds=STEPS)
     def let_time_pass(self, seconds: int) -> None:
@@ -273,21 +351,41 @@ class Keywright(RuleBasedStateMachine):
         is_ours = (
             secret is not None and is_made_by_us(secret, manifest) and (secret["metadata"]["uid"] not in self.foreign)
         )
+        asked = manifest["spec"].get("secret") or {}
         if uid in self.revoked or uid in self.ended:
-            assert not is_ours, "the Secret of an ended key was left behind"
+            is_kept = asked.get("whenInactive") == "Keep" or uid in self.world.forgotten
+            assert is_kept or not is_ours, "the Secret of an ended key was left behind"
             return
         if status.phase is Phase.EXPIRED:
-            assert not is_ours, "the Secret of a key born past its end was left behind"
+            assert uid in self.world.forgotten or not is_ours, "the Secret of a key born past its end was left behind"
             return
         self._check_policy(ref, status, manifest)
         if self.world.said("Stalled", ref)[0] == "True":
             assert self.world.said("Stalled", ref)[1] in ("SecretConflict", "SecretMissing", *POLICY_REASONS)
             return
-        (record,) = status.keys
-        assert record.state is RecordState.CURRENT
+        record = status.record(RecordState.CURRENT)
+        assert record is not None
+        if self.world.said("SecretDelivered", ref) == ("False", "SecretWithdrawn"):
+            assert asked.get("delivery") == "Once"
+            assert secret is None
+            return
         held = self.world.key_in_secret(ref)
         assert held is not None
         assert hashing.verify(record.hash, held.text)
+        assert secret is not None
+        filled = decoded(secret)
+        text = (asked.get("template") or {}).get("data", {}).get("file")
+        if text is not None:
+            assert filled["file"] == text.replace("$(key)", held.text).replace(
+                "$(name)/$(keyId)", f"{ref.name}/{record.id}"
+            )
+        assert "extra" not in filled
+        is_owned = bool(secret["metadata"].get("ownerReferences"))
+        assert is_owned is (asked.get("deletionPolicy") != "Retain")
+
+    def _set_secret(self, ref: Ref, **fields: object) -> None:
+        if (manifest := self._apikey(ref)) is not None:
+            self.world.edit(ref, secret=(manifest["spec"].get("secret") or {}) | fields)
 
     def _check_policy(self, ref: Ref, status: Status, manifest: Manifest) -> None:
         """A live key may do what is asked, as far as the class allows it here, and nothing else."""
@@ -327,6 +425,10 @@ class Keywright(RuleBasedStateMachine):
         operator.die()
         index = self.operators.index(operator)
         self.operators[index] = self.world.operator(ahead=self.skew * index)
+
+
+def decoded(secret: Manifest) -> dict[str, str]:
+    return {entry: base64.b64decode(value).decode() for entry, value in (secret.get("data") or {}).items()}
 
 
 TestKeywright = Keywright.TestCase

@@ -23,7 +23,7 @@ class Fixture:
         self.echoes = Echoes(self.picture)
 
     def note(self, uid: str = "ours") -> None:
-        self.picture.note(SECRET, uid, APIKEY)
+        self.picture.note(SECRET, uid, APIKEY, version="7", is_right=True)
 
 
 def shown(uid: str = "ours", **metadata: Any) -> Manifest:

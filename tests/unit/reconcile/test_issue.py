@@ -10,7 +10,7 @@ from keywright.domain.reasons import Reason
 from keywright.domain.report import Note
 from keywright.kube.errors import ApiError, ApiUnavailableError, ConflictError
 from keywright.kube.resources import APIKEYCLASSES, APIKEYS, EVENTS, SECRETS
-from keywright.reconcile import manifests
+from keywright.reconcile import events
 from keywright.reconcile.ports import Ref
 from tests.unit.reconcile.world import CHEAP, FAST, NAMESPACE, REF, START, World
 
@@ -52,7 +52,7 @@ async def test_the_order_is_hash_then_secret_then_current() -> None:
 
 
 async def test_the_secret_is_exactly_what_the_contract_says() -> None:
-    """Two labels, one owner that does not block deletion, one entry, nothing more."""
+    """Two labels, the time of issue, one owner that does not block deletion, one entry, nothing more."""
     world = World()
     world.apply()
     await world.operator().reconcile()
@@ -61,7 +61,7 @@ async def test_the_secret_is_exactly_what_the_contract_says() -> None:
     assert secret["type"] == "Opaque"
     assert list(secret["data"]) == ["api-key"]
     assert secret["metadata"]["labels"] == labels_for("ci-deploy")
-    assert "annotations" not in secret["metadata"]
+    assert secret["metadata"]["annotations"] == {"keywright.dev/issued-at": "2026-06-01T12:00:00Z"}
     assert secret["metadata"]["ownerReferences"] == [
         {
             "apiVersion": "keywright.dev/v1alpha1",
@@ -354,7 +354,7 @@ async def test_an_event_that_exists_already_is_no_trouble() -> None:
 
     async def anticipate() -> None:
         note = Note(Reason.KEY_ISSUED, "the same")
-        world.cluster.create(EVENTS, NAMESPACE, manifests.event(world.apikey(), REF, note, world.clock()))
+        world.cluster.create(EVENTS, NAMESPACE, events.event(world.apikey(), REF, note, world.clock()))
 
     operator.api.before(5, anticipate)
     await operator.reconcile()
@@ -394,7 +394,7 @@ async def test_a_pass_that_gets_nowhere_ends() -> None:
         """A class that comes and goes at every look."""
 
         def __init__(self) -> None:
-            self.looks = 0
+            self.looks = -1
 
         def resolve(self, name: str | None) -> object:
             self.looks += 1
@@ -437,7 +437,7 @@ async def test_a_pending_record_is_left_to_its_writer_and_then_taken_over() -> N
     world.check_issued()
     secret = world.secret()
     assert secret is not None
-    assert "annotations" not in secret["metadata"]
+    assert "keywright.dev/fence" not in secret["metadata"]["annotations"]
 
 
 async def test_a_secret_that_is_refused_is_told_once_and_tried_again() -> None:

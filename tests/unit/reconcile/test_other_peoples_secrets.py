@@ -231,7 +231,7 @@ async def test_a_secret_gone_between_look_and_withdrawal_is_no_trouble() -> None
 
 
 async def test_our_secret_stays_ours_whatever_others_write_on_it() -> None:
-    """Once its UID is recorded, a GitOps tool's labels change nothing."""
+    """Once its UID is recorded, a GitOps tool's labels stay, and what was ours is put back: one write, and no more."""
     world = World()
     world.apply()
     operator = world.operator()
@@ -240,8 +240,14 @@ async def test_our_secret_stays_ours_whatever_others_write_on_it() -> None:
         SECRETS, REF.namespace, REF.name, lambda each: each["metadata"].update(labels={"a": "b"}, ownerReferences=[])
     )
     await operator.reconcile()
-    assert operator.api.writes == []
+    assert [str(each) for each in operator.api.writes] == ["update secrets"]
+    secret = world.secret()
+    assert secret is not None
+    assert secret["metadata"]["labels"] == labels_for(REF.name) | {"a": "b"}
+    assert secret["metadata"]["ownerReferences"] == [_owner(world)]
     world.check_issued()
+    await operator.reconcile()
+    assert operator.api.writes == []
 
 
 @pytest.mark.parametrize(

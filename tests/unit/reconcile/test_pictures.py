@@ -139,12 +139,15 @@ def test_a_namespace_made_anew_is_there_whatever_is_told_first() -> None:
     assert picture.labels_of("payments") == {"team": "b"}
 
 
-def a_secret(uid: str, name: str = "a", *, namespace: str = "payments", labels: Any = LABELS) -> dict[str, Any]:
-    return {"metadata": {"name": name, "namespace": namespace, "uid": uid, "labels": labels}}
+def a_secret(
+    uid: str, name: str = "a", *, namespace: str = "payments", labels: Any = LABELS, version: int = 1
+) -> dict[str, Any]:
+    metadata = {"name": name, "namespace": namespace, "uid": uid, "labels": labels, "resourceVersion": str(version)}
+    return {"metadata": metadata}
 
 
 def test_a_secret_that_comes_or_goes_wakes_the_apikey_of_its_label() -> None:
-    """Once each; that it merely changed is of no interest."""
+    """Once each; what was told already is of no interest."""
     told: list[Ref] = []
     picture = SecretPicture(told.append)
     picture.put(a_secret("s1"))
@@ -154,6 +157,29 @@ def test_a_secret_that_comes_or_goes_wakes_the_apikey_of_its_label() -> None:
     picture.remove("s1")
     assert told == [A, A]
     assert picture.uid_of(A) is None
+
+
+def test_a_secret_that_changes_wakes_whom_it_names_and_named() -> None:
+    """Whoever takes our label off or changes it is noticed; an older version than the one that is known tells nothing."""
+    told: list[Ref] = []
+    picture = SecretPicture(told.append)
+    picture.put(a_secret("s1", version=2))
+    picture.put(a_secret("s1", version=3, labels=LABELS | {"keywright.dev/api-key": "b"}))
+    picture.put(a_secret("s1", version=1))
+    assert told == [A, Ref("payments", "b"), A]
+    assert picture.version_of("s1") == "3"
+
+
+def test_what_the_operator_has_looked_at_itself_tells_nobody() -> None:
+    """Neither a read nor a write of its own is news when the watch shows it; what somebody changes later is."""
+    told: list[Ref] = []
+    picture = SecretPicture(told.append)
+    picture.note(A, "s1", A, version="5", is_right=True)
+    picture.put(a_secret("s1", version=5))
+    picture.note(A, "s1", A, version="4", is_right=False)
+    assert (told, picture.is_right("s1"), picture.version_of("s1")) == ([], True, "5")
+    picture.put(a_secret("s1", version=6))
+    assert (told, picture.is_right("s1")) == ([A], False)
 
 
 def test_a_secret_replaced_by_another_of_its_name_is_the_other() -> None:
