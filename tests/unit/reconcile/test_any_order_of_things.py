@@ -432,4 +432,4 @@ def decoded(secret: Manifest) -> dict[str, str]:
 
 
 TestKeywright = Keywright.TestCase
-TestKeywright.settings = settings(max_examples=150, stateful_step_count=30)
+TestKeywright.settings = settings(max_examples=80, stateful_step_count=30)
