@@ -59,7 +59,7 @@ def decide(spec: KeySpec | InvalidSpec, observed: Observed, now: datetime) -> Pl
     if spec.revoked or status.revoked_at is not None:
         return _revoke(spec, observed, status, now)
     if not policy.can_judge(observed):
-        return _await_namespace(observed, now)
+        return _await_namespace(observed, status, now)
     status = rotation.without_ended(status, now)
     current = status.record(RecordState.CURRENT)
     pending = status.record(RecordState.PENDING)
@@ -72,11 +72,13 @@ def decide(spec: KeySpec | InvalidSpec, observed: Observed, now: datetime) -> Pl
     return keep(spec, observed, status, current, now)
 
 
-def _await_namespace(observed: Observed, now: datetime) -> Plan:
-    """The labels of a new namespace may be a moment late. Until they are known its keys stay as they are."""
+def _await_namespace(observed: Observed, status: Status, now: datetime) -> Plan:
+    """The labels of a new namespace may be a moment late. Until they are known its keys stay as they are, but for an
+    end that came nearer.
+    """
     look_again = now + LOOK_AGAIN
     if observed.status.keys:
-        return Plan(wake_at=look_again)
+        return Plan(status=status if status != observed.status else None, wake_at=look_again)
     waiting = report.in_progress("waiting to learn the labels of the namespace, which the class asks for")
     return write(observed, observed.status, waiting, now, wake_at=look_again)
 

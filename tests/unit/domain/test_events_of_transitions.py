@@ -100,7 +100,7 @@ CASES: dict[str, tuple[Status, Status, list[Reason]]] = {
     "revoked while not allowed": (barred(), revoked(), [Reason.KEY_REVOKED]),
     "not allowed while it was never issued": (NEVER, stalled(NEVER, NOT_ALLOWED), [Reason.CLASS_NOT_ALLOWED]),
     "allowed before it was issued": (
-        replace(stalled(NEVER, NOT_ALLOWED), disallowed_at=NOW),
+        replace(stalled(PROPOSED, NOT_ALLOWED), disallowed_at=NOW),
         live(),
         [Reason.KEY_ISSUED],
     ),

@@ -19,7 +19,7 @@ from keywright.domain.selectors import Selector
 from tests.unit.domain.examples import DAY, NOW, SECOND, STANDARD, key, observed, record, spec
 
 KEY = key(1)
-OURS = Ours(uid="uid-of-secret", resource_version="7")
+OURS = Ours(uid="uid-of-secret", resource_version="7", holds=KEY.key_id)
 BROKEN = InvalidSpec("spec.ttl: not a duration: correct it and apply again")
 TEAM_A = replace(STANDARD, allowed_namespaces=Selector(match_labels={"team": "a"}))
 ASKED = spec(role="readonly", scopes=("agents:write",), owner=Owner(user="alice@example.com"))
@@ -34,9 +34,8 @@ class Life:
         made = record(KEY, RecordState.PENDING, issued_at=NOW)
         self.proposed = minting.propose(asked, self.seen, made)
         self.events: list[Reason] = []
-        self.seen = replace(self.seen, status=self.proposed, secret=replace(OURS, holds=KEY.key_id))
+        self.seen = replace(self.seen, status=self.proposed, secret=OURS)
         self.look(asked)
-        self.seen = replace(self.seen, secret=OURS)
 
     def status(self) -> Status:
         return self.seen.status
