@@ -144,6 +144,25 @@ def test_a_number_of_workers_that_cannot_be_is_refused_by_the_name_of_its_flag(w
         _settings(KEYWRIGHT_WORKERS=workers)
 
 
+def test_a_lease_is_named_by_namespace_and_name() -> None:
+    """Off unless it is named; the flag wins over its twin."""
+    assert _settings().lease is None
+    assert _settings(KEYWRIGHT_LEASE="a/b").lease == ("a", "b")
+    assert _settings("--lease", "keywright-system/keywright-operator", KEYWRIGHT_LEASE="a/b").lease == (
+        "keywright-system",
+        "keywright-operator",
+    )
+
+
+@pytest.mark.parametrize("lease", ["name", "/name", "namespace/", "a/b/c", "A/b", "-a/b", "a b/c", "a/b\n"])
+def test_a_lease_that_cannot_be_is_refused_by_the_name_of_its_flag(lease: str) -> None:
+    """With a form as example."""
+    with pytest.raises(KeywrightError, match=r"^--lease .*: use NAMESPACE/NAME"):
+        _settings(f"--lease={lease}")
+    with pytest.raises(KeywrightError, match=r"^--lease"):
+        _settings(KEYWRIGHT_LEASE=lease)
+
+
 ADDRESSES = {
     "127.0.0.1:80": ("127.0.0.1", 80),
     "[::1]:80": ("::1", 80),
