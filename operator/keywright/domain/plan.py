@@ -1,6 +1,7 @@
 """What a decision is made from, and what it says: the one value that was gathered, and the one next step."""
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 
 from keywright.domain.apikey import Status
@@ -26,6 +27,8 @@ class Observed:
     held: str | None = None
     has_fenced: bool = False
     duplicate_of: str | None = None
+    uses: Mapping[str, datetime] = field(default_factory=dict)
+    """What verifiers report: the last use of each key, by id."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -19,13 +19,14 @@ from keywright.handlers.settings import OperatorSettings
 from keywright.kube.client import ApiClient, Manifest, connect
 from keywright.kube.credentials import Credentials
 from keywright.kube.reflector import Reflector
-from keywright.kube.resources import APIKEYCLASSES, APIKEYS, SECRETS
+from keywright.kube.resources import APIKEYCLASSES, APIKEYS, APIKEYUSAGES, SECRETS
 from keywright.reconcile.hasher import PooledHasher
 from keywright.reconcile.metrics import Metrics
 from keywright.reconcile.pictures import ClassPicture, SecretPicture, WatchGuard
 from keywright.reconcile.ports import Api, Ref
 from keywright.reconcile.reconciler import Reconciler
 from keywright.reconcile.roster import Roster
+from keywright.reconcile.usage import UsagePicture
 from keywright.reconcile.workqueue import WorkQueue
 
 __all__ = ["run"]
@@ -41,9 +42,9 @@ def _now() -> datetime:
 
 
 class _NamespaceView:
-    """One namespace of the Secrets, so that a re-list of it does not remove those of another."""
+    """One namespace of a picture, so that a re-list of it does not remove those of another."""
 
-    def __init__(self, picture: SecretPicture, namespace: str | None) -> None:
+    def __init__(self, picture: SecretPicture | UsagePicture, namespace: str | None) -> None:
         self._picture = picture
         self._namespace = namespace
 
@@ -68,7 +69,9 @@ async def run(settings: OperatorSettings, credentials: Credentials) -> None:
     loop = asyncio.get_running_loop()
     for each in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(each, stop.set)
-    async with connect(credentials, connections=settings.workers + 8) as client:
+    # Three watches a namespace, and each keeps a socket.
+    watches = 3 * len(settings.namespaces) + len(settings.usage_namespaces)
+    async with connect(credentials, connections=settings.workers + 8 + watches) as client:
         await wait_until_usable(client, settings.namespaces, stop)
         if not stop.is_set():
             await operate(settings, credentials, client, client, stop)
@@ -97,11 +100,13 @@ async def operate(
     roster = Roster(changed)
     classes = ClassPicture(class_changed)
     secrets = SecretPicture(changed)
+    usage = UsagePicture(roster, changed, clock=_now)
     guards = [WatchGuard(roster, namespace) for namespace in namespaces]
     reconciler = Reconciler(
         api=api,
         classes=classes,
         secret_uids=secrets,
+        uses=usage,
         roster=roster,
         hasher=hasher,
         clock=_now,
@@ -124,13 +129,16 @@ async def operate(
         Reflector(client, APIKEYS, guard, namespace, metadata_only=True)
         for guard, namespace in zip(guards, namespaces, strict=True)
     ]
+    # Verifiers may publish elsewhere than where the keys are. Nothing waits for these, and no key depends on them.
+    publishing = dict.fromkeys((*settings.namespaces, *settings.usage_namespaces)) or (None,)
+    third = [Reflector(client, APIKEYUSAGES, _NamespaceView(usage, each), each) for each in publishing]
     health = Health([*first, *second], guards)
 
     def exposition() -> bytes:
         return expose(metrics.samples(roster=roster, queue_depth=len(queue), watch_age=health.silence))
 
     async with serve(settings.health_listen, health, exposition), asyncio.TaskGroup() as tasks:
-        background: list[asyncio.Task[Any]] = [tasks.create_task(each.run()) for each in (*first, *second)]
+        background: list[asyncio.Task[Any]] = [tasks.create_task(each.run()) for each in (*first, *second, *third)]
         stopping = tasks.create_task(stop.wait())
         logger.info(
             "watching %s; probes on http://%s/readyz",
@@ -142,7 +150,7 @@ async def operate(
         background += [stopping, synced]
         await asyncio.wait([synced, stopping], return_when=asyncio.FIRST_COMPLETED)
         if not stop.is_set():
-            background.append(tasks.create_task(queue.run()))
+            background += [tasks.create_task(queue.run()), tasks.create_task(usage.run(api))]
             # The framework ends every task that is younger than itself, so the workers have to exist by now.
             await asyncio.sleep(0.01)
             # It takes over SIGTERM and SIGINT, and returns when one has come.

@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 
-__all__ = ["APIKEYCLASSES", "APIKEYS", "EVENTS", "SECRETS", "Resource"]
+__all__ = ["APIKEYCLASSES", "APIKEYS", "APIKEYUSAGES", "EVENTS", "SECRETS", "Resource"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,5 +28,6 @@ class Resource:
 
 APIKEYS = Resource("keywright.dev", "v1alpha1", "apikeys")
 APIKEYCLASSES = Resource("keywright.dev", "v1alpha1", "apikeyclasses")
+APIKEYUSAGES = Resource("keywright.dev", "v1alpha1", "apikeyusages")
 SECRETS = Resource("", "v1", "secrets")
 EVENTS = Resource("", "v1", "events")

@@ -23,7 +23,7 @@ from keywright.kube.errors import ApiError, ApiUnavailableError, ConflictError, 
 from keywright.kube.resources import APIKEYS, EVENTS, SECRETS
 from keywright.reconcile import manifests
 from keywright.reconcile.metrics import Metrics
-from keywright.reconcile.ports import Api, Classes, Clock, Hasher, Ref, SecretUids
+from keywright.reconcile.ports import Api, Classes, Clock, Hasher, Ref, SecretUids, UsesOf
 from keywright.reconcile.roster import Roster
 
 __all__ = ["Reconciler"]
@@ -58,6 +58,7 @@ class Reconciler:
         api: Api,
         classes: Classes,
         secret_uids: SecretUids,
+        uses: UsesOf,
         roster: Roster,
         hasher: Hasher,
         clock: Clock,
@@ -67,6 +68,7 @@ class Reconciler:
         self._api = api
         self._classes = classes
         self._secret_uids = secret_uids
+        self._uses = uses
         self._roster = roster
         self._hasher = hasher
         self._clock = clock
@@ -142,6 +144,7 @@ class Reconciler:
             status=status,
             secret=secret,
             duplicate_of=self._roster.elder_twin(metadata["uid"]),
+            uses=self._uses.uses_of(Ref(metadata["namespace"], metadata["name"])),
         )
 
     async def _act(self, ref: Ref, at_hand: _Pass, action: Action, observed: Observed) -> None:

@@ -2,9 +2,12 @@
 
 from collections.abc import Callable, Collection, Iterator, Mapping
 from dataclasses import dataclass
+from datetime import datetime
 from typing import NamedTuple
 
+from keywright.domain.apikey import RecordState
 from keywright.domain.times import parse_instant
+from keywright.domain.usage import OnRecord
 from keywright.kube.client import Manifest
 from keywright.reconcile.ports import Ref
 
@@ -24,6 +27,7 @@ class _Entry:
     key_ids: tuple[str, ...]
     version: int
     instants: Mapping[str, float]
+    on_record: OnRecord
 
 
 class Roster:
@@ -63,6 +67,7 @@ class Roster:
             key_ids=tuple(each["id"] for each in status.get("keys") or ()),
             version=version,
             instants=_instants(status),
+            on_record=_on_record(status),
         )
         self._entries[uid] = entry
         self._uids[ref] = uid
@@ -103,6 +108,11 @@ class Roster:
         for entry in list(self._entries.values()):
             yield entry.ref, entry.instants
 
+    def on_record(self, ref: Ref) -> OnRecord | None:
+        """What the newest status of an ApiKey says of its uses; ``None`` if there is no such ApiKey."""
+        uid = self._uids.get(ref)
+        return self._entries[uid].on_record if uid is not None else None
+
     def elder_twin(self, uid: str) -> str | None:
         """An older ApiKey with a key id of this one, as ``namespace/name`` (invariant 11)."""
         entry = self._entries.get(uid)
@@ -132,3 +142,18 @@ class Roster:
 def _instants(status: Manifest) -> Mapping[str, float]:
     named = {"expiration": "expiresAt", "rotation": "rotateAt", "issue": "issuedAt"}
     return {name: parse_instant(status[field]).timestamp() for name, field in named.items() if field in status}
+
+
+def _on_record(status: Manifest) -> OnRecord:
+    records = status.get("keys") or ()
+    replaced_at = next((each["issuedAt"] for each in records if each.get("state") == RecordState.CURRENT), None)
+    return OnRecord(
+        last_used_at=_instant(status.get("lastUsedAt")),
+        keys={each["id"]: _instant(each.get("lastUsedAt")) for each in records},
+        retiring=frozenset(each["id"] for each in records if each.get("state") == RecordState.RETIRING),
+        replaced_at=_instant(replaced_at),
+    )
+
+
+def _instant(text: str | None) -> datetime | None:
+    return parse_instant(text) if text is not None else None

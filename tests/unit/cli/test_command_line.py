@@ -58,7 +58,7 @@ def test_crds_are_printed_for_kubectl() -> None:
     """Nothing but YAML on standard output."""
     done = _run("crds")
     assert done.returncode == 0
-    assert [each["kind"] for each in yaml.safe_load_all(done.stdout)] == ["CustomResourceDefinition"] * 2
+    assert [each["kind"] for each in yaml.safe_load_all(done.stdout)] == ["CustomResourceDefinition"] * 3
     assert done.stderr == ""
 
 

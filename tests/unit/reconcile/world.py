@@ -19,12 +19,13 @@ from keywright.domain.hashing import Hashing
 from keywright.domain.plainkey import PlainKey
 from keywright.kube.client import Manifest
 from keywright.kube.errors import ConflictError
-from keywright.kube.resources import APIKEYCLASSES, APIKEYS, EVENTS, SECRETS, Resource
+from keywright.kube.resources import APIKEYCLASSES, APIKEYS, APIKEYUSAGES, EVENTS, SECRETS, Resource
 from keywright.reconcile.metrics import Metrics
 from keywright.reconcile.pictures import ClassPicture, SecretPicture
 from keywright.reconcile.ports import Ref
 from keywright.reconcile.reconciler import Reconciler
 from keywright.reconcile.roster import Roster
+from keywright.reconcile.usage import UsagePicture
 from tests.support.fake_api import FakeApi, FakeCluster
 
 START = datetime(2026, 6, 1, 12, tzinfo=UTC)
@@ -223,18 +224,20 @@ class Operator:
         self.told: list[Ref] = []
         self.roster = Roster(self.told.append)
         self.secrets = SecretPicture(self.told.append)
+        self.usage = UsagePicture(self.roster, self.told.append, clock=clock)
         self.classes = ClassPicture(lambda _: None)
         self.reconciler = Reconciler(
             api=self.api,
             classes=self.classes,
             secret_uids=self.secrets,
+            uses=self.usage,
             roster=self.roster,
             hasher=self.hasher,
             clock=clock,
             rng=Random(seed),
             metrics=Metrics(per_key=False),
         )
-        for resource in (APIKEYCLASSES, SECRETS, APIKEYS):
+        for resource in (APIKEYCLASSES, SECRETS, APIKEYS, APIKEYUSAGES):
             for manifest in world.cluster.list_all(resource):
                 self._see("ADDED", resource, manifest)
         self._unsubscribe = world.cluster.subscribe(self._see)
@@ -271,6 +274,11 @@ class Operator:
                 self.secrets.remove(uid)
             else:
                 self.secrets.put(manifest)
+        elif resource == APIKEYUSAGES:
+            if event == "DELETED":
+                self.usage.remove(uid)
+            else:
+                self.usage.put(manifest)
         elif resource == APIKEYCLASSES:
             if event == "DELETED":
                 self.classes.remove(uid)
