@@ -29,8 +29,9 @@ __all__ = ["UsagePicture"]
 SWEEP = 5.0  # seconds
 # An hour and this at the most: what was written in one go spreads over time.
 JITTER = 600  # seconds
-PER_MINUTE = 18  # turns for each thousand ApiKeys with news; what runs in the steady state is 15.4
-BURST = 10
+# Turns for each thousand ApiKeys with news. Together below 20 in any minute; the steady state takes 15.4.
+PER_MINUTE = 16
+BURST = 3
 UNKNOWN_FOR = timedelta(minutes=2)  # a report may be here before the list of ApiKeys is
 STALE_AFTER = timedelta(hours=2)  # every use is in status by then
 RETRY_REMOVAL = timedelta(minutes=10)

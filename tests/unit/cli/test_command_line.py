@@ -135,6 +135,15 @@ def test_every_flag_of_the_operator_has_a_twin_and_wins_over_it() -> None:
     assert (given.namespaces, given.workers) == (("a", "b"), 8)
 
 
+def test_where_else_verifiers_publish_belongs_to_chosen_namespaces() -> None:
+    """Who watches everything watches that too."""
+    given = _settings("--namespace", "a", "--usage-namespace", "gateway")
+    assert given.usage_namespaces == ("gateway",)
+    assert _settings(KEYWRIGHT_NAMESPACE="a", KEYWRIGHT_USAGE_NAMESPACE="x,y").usage_namespaces == ("x", "y")
+    with pytest.raises(KeywrightError, match=r"^--usage-namespace belongs to --namespace"):
+        _settings("--usage-namespace", "gateway")
+
+
 @pytest.mark.parametrize("workers", ["0", "-1", "1025", "many", "٨", "1.5"])
 def test_a_number_of_workers_that_cannot_be_is_refused_by_the_name_of_its_flag(workers: str) -> None:
     """Whichever way it came."""
