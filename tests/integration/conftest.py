@@ -86,9 +86,11 @@ def shared_operator(plane: ControlPlane, tmp_path_factory: pytest.TempPathFactor
 
 @pytest.fixture(scope="session")
 def verifying(plane: ControlPlane, tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
-    """A verifier of all namespaces; the address it judges at."""
+    """A verifier of all namespaces; the address it judges at. It keeps to itself what was used: whoever counts writes
+    or events has a verifier of his own.
+    """
     log = tmp_path_factory.mktemp("verifier") / "log"
-    with verifier(plane.kubeconfig, log) as (_, listen, _admin):
+    with verifier(plane.kubeconfig, log, "--usage", "off") as (_, listen, _admin):
         yield listen
 
 

@@ -145,10 +145,13 @@ def granted(role: str) -> set[tuple[str, str]]:
                     (verb, resource)
                     for rule in document["rules"]
                     for verb in rule["verbs"]
-                    if verb != "issue"
+                    if verb not in ("issue", "publish")
                     for resource in rule["resources"]
                 }
     raise AssertionError(role)
+
+
+OWN_NAMESPACE = {"operator": [], "verifier": ["keywright-usage-publisher"]}
 
 
 def test_accounts_hold_exactly_the_rights_they_use(
@@ -159,7 +162,7 @@ def test_accounts_hold_exactly_the_rights_they_use(
     for name in ("operator", "verifier"):
         account = {"metadata": {"name": name, "namespace": namespace}}
         own_admin.request("POST", f"/api/v1/namespaces/{namespace}/serviceaccounts", account)
-        for role in (f"keywright-{name}", "keywright-class-reader"):
+        for role in (f"keywright-{name}", "keywright-class-reader", *OWN_NAMESPACE[name]):
             binding = {
                 "metadata": {"name": f"{name}-{role}"},
                 "roleRef": {"apiGroup": "rbac.authorization.k8s.io", "kind": "ClusterRole", "name": role},
@@ -170,15 +173,22 @@ def test_accounts_hold_exactly_the_rights_they_use(
     accounts = {name: own_plane.kubeconfig_for_service_account(namespace, name) for name in ("operator", "verifier")}
     own_admin.apikey(namespace, "abandoned")
     abandon(own_admin, namespace)
+    leave_behind(own_admin, namespace)
     with (
         operator(accounts["operator"], tmp_path / "o", "--lease", f"{namespace}/keywright-operator"),
-        verifier(accounts["verifier"], tmp_path / "v") as (_, listen, _admin),
+        verifier(accounts["verifier"], tmp_path / "v", "--usage-interval", "1s") as (_, listen, _admin),
     ):
         own_admin.apikey(namespace, "key")
         own_admin.wait(namespace, "key", Active="True")
         plain = own_admin.plain_key(namespace, "key")
         eventually(lambda: get(listen, Authorization=f"Bearer {plain}")[0] == 200)
         own_admin.wait(namespace, "abandoned", Active="True")
+        # A use that creates an object, one that changes it, and an object that nobody renews.
+        eventually(lambda: "lastUsedAt" in own_admin.get(namespace, "key")["status"], within=30)
+        assert get(listen, Authorization=f"Bearer {plain}")[0] == 200
+        eventually(lambda: any(each.verb == "patch" for each in requests(own_plane.audit_log)), within=30)
+        eventually(lambda: names(own_admin.list(namespace, "ApiKeyUsage")) != ["left-behind"])
+        eventually(lambda: "left-behind" not in names(own_admin.list(namespace, "ApiKeyUsage")), within=30)
         own_admin.patch(namespace, "key", {"spec": {"revoked": True}})
         eventually(lambda: own_admin.secret(namespace, "key") is None)
     for name in accounts:
@@ -193,6 +203,7 @@ def test_accounts_hold_exactly_the_rights_they_use(
             assert leases == {(namespace, "keywright-operator")}
         if name == "verifier":
             rights |= granted("keywright-class-reader") - {("get", "apikeyclasses")}
+            rights |= granted("keywright-usage-publisher")
         assert used == rights
 
 
@@ -208,6 +219,16 @@ def bind_lease(kube: Kube, namespace: str) -> None:
         "subjects": [{"kind": "ServiceAccount", "name": "operator", "namespace": namespace}],
     }
     kube.request("POST", f"{path}/rolebindings", binding)
+
+
+def names(manifests: list[dict[str, Any]]) -> list[str]:
+    return [each["metadata"]["name"] for each in manifests]
+
+
+def leave_behind(kube: Kube, namespace: str) -> None:
+    """What a verifier published that died long ago."""
+    spec = {"verifier": "dead", "renewedAt": "2026-01-01T00:00:00Z", "uses": {}}
+    kube.create({"kind": "ApiKeyUsage", "metadata": {"name": "left-behind", "namespace": namespace}, "spec": spec})
 
 
 def abandon(kube: Kube, namespace: str) -> None:

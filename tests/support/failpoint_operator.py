@@ -38,8 +38,8 @@ class Failpoint:
         written: Manifest = await self._trap(self._client.update(*arguments))
         return written
 
-    async def delete(self, *arguments: Any, uid: str) -> None:
-        await self._trap(self._client.delete(*arguments, uid=uid))
+    async def delete(self, *arguments: Any, **preconditions: Any) -> None:
+        await self._trap(self._client.delete(*arguments, **preconditions))
 
     async def _trap(self, request: Any) -> Any:
         self._written += 1

@@ -14,7 +14,16 @@ from typing import Any, Protocol
 from keywright.domain.times import format_instant
 from keywright.kube.client import Manifest
 from keywright.kube.errors import ApiError, ApiUnavailableError, from_response
-from keywright.kube.resources import APIKEYCLASSES, APIKEYS, EVENTS, LEASES, NAMESPACES, SECRETS, Resource
+from keywright.kube.resources import (
+    APIKEYCLASSES,
+    APIKEYS,
+    APIKEYUSAGES,
+    EVENTS,
+    LEASES,
+    NAMESPACES,
+    SECRETS,
+    Resource,
+)
 from keywright.reconcile.ports import Clock, Ref
 
 __all__ = ["Call", "FakeApi", "FakeCluster", "SimulatedDeathError", "ref_of"]
@@ -22,12 +31,13 @@ __all__ = ["Call", "FakeApi", "FakeCluster", "SimulatedDeathError", "ref_of"]
 KINDS = {
     APIKEYS: "ApiKey",
     APIKEYCLASSES: "ApiKeyClass",
+    APIKEYUSAGES: "ApiKeyUsage",
     SECRETS: "Secret",
     EVENTS: "Event",
     NAMESPACES: "Namespace",
     LEASES: "Lease",
 }
-COUNTS_GENERATIONS = (APIKEYS, APIKEYCLASSES)
+COUNTS_GENERATIONS = (APIKEYS, APIKEYCLASSES, APIKEYUSAGES)
 
 Watcher = Callable[[str, Resource, Manifest], None]
 Hook = Callable[[], Awaitable[None]]
@@ -145,10 +155,18 @@ class FakeCluster:
             return self._remove(resource, namespace, name)
         return self._store("MODIFIED", resource, namespace, after)
 
-    def delete(self, resource: Resource, namespace: str | None, name: str, *, uid: str | None = None) -> None:
+    def delete(
+        self,
+        resource: Resource,
+        namespace: str | None,
+        name: str,
+        *,
+        uid: str | None = None,
+        resource_version: str | None = None,
+    ) -> None:
         found = self._found(resource, namespace, name)
         metadata = found["metadata"]
-        if uid is not None and metadata["uid"] != uid:
+        if uid not in (None, metadata["uid"]) or resource_version not in (None, metadata["resourceVersion"]):
             raise from_response(409, "Conflict", f"delete {resource.plural} {name}")
         if not metadata.get("finalizers"):
             self._remove(resource, namespace, name)
@@ -325,9 +343,12 @@ class FakeApi:
         )
         return written
 
-    async def delete(self, resource: Resource, namespace: str | None, name: str, *, uid: str) -> None:
+    async def delete(
+        self, resource: Resource, namespace: str | None, name: str, *, uid: str, resource_version: str | None = None
+    ) -> None:
         call = Call("delete", resource, namespace, name)
-        await self._send(call, lambda: self.cluster.delete(resource, namespace, name, uid=uid))
+        preconditions = {"uid": uid, "resource_version": resource_version}
+        await self._send(call, lambda: self.cluster.delete(resource, namespace, name, **preconditions))
 
     async def _send(self, call: Call, carry_out: Callable[[], Any]) -> Any:
         if self._is_dead:

@@ -18,7 +18,7 @@ __all__ = ["Kube", "Manifest", "eventually", "status_of"]
 Manifest = dict[str, Any]
 
 GROUP, VERSION = "keywright.dev", "v1alpha1"
-NAMESPACED = {"ApiKey": "apikeys"}
+NAMESPACED = {"ApiKey": "apikeys", "ApiKeyUsage": "apikeyusages"}
 CLUSTERED = {"ApiKeyClass": "apikeyclasses"}
 
 

@@ -16,6 +16,7 @@ from keywright.api import GROUP, VERSION
 from keywright.api.apikey import ApiKey
 from keywright.api.fields import ResourceModel, cel
 from keywright.api.keyclass import ApiKeyClass
+from keywright.api.usage import ApiKeyUsage
 
 __all__ = ["FILES", "render_all"]
 
@@ -67,6 +68,7 @@ _CLASS_RULES = [
         "the name of an ApiKeyClass has at most 63 characters and no dot",
     ),
 ]
+_USAGE_RULES = _same("spec.verifier", remedy="each verifier process writes objects of its own")
 _INITIAL_STATUS = {
     "phase": "Pending",
     "conditions": [
@@ -97,6 +99,13 @@ _CLASS_COLUMNS = [
     {"name": "Max lifetime", "type": "string", "jsonPath": ".spec.lifetime.max"},
     {"name": "Age", "type": "date", "jsonPath": ".metadata.creationTimestamp"},
 ]
+
+_USAGE_COLUMNS = [
+    {"name": "Verifier", "type": "string", "jsonPath": ".spec.verifier"},
+    {"name": "Renewed", "type": "string", "jsonPath": ".spec.renewedAt"},
+    {"name": "Age", "type": "date", "jsonPath": ".metadata.creationTimestamp"},
+]
+_PLURALS = {"ApiKey": "apikeys", "ApiKeyClass": "apikeyclasses", "ApiKeyUsage": "apikeyusages"}
 
 
 def _apikey() -> dict[str, Any]:
@@ -129,12 +138,22 @@ def _class() -> dict[str, Any]:
     )
 
 
-FILES = {"apikeys.yaml": _apikey, "apikeyclasses.yaml": _class}
+def _usage() -> dict[str, Any]:
+    return _definition(
+        _schema(ApiKeyUsage, _USAGE_RULES),
+        kind="ApiKeyUsage",
+        scope="Namespaced",
+        names={"shortNames": ["aku"], "categories": ["keywright"]},
+        version={"additionalPrinterColumns": _USAGE_COLUMNS},
+    )
+
+
+FILES = {"apikeys.yaml": _apikey, "apikeyclasses.yaml": _class, "apikeyusages.yaml": _usage}
 """File name in ``crds/`` and what renders it."""
 
 
 def render_all() -> str:
-    """Both CRDs as one YAML stream, for ``keywright crds | kubectl apply -f -``."""
+    """All CRDs as one YAML stream, for ``keywright crds | kubectl apply -f -``."""
     return "---\n".join(render(name) for name in FILES)
 
 
@@ -153,7 +172,7 @@ def _definition(
     schema: dict[str, Any], *, kind: str, scope: str, names: dict[str, Any], version: dict[str, Any]
 ) -> dict[str, Any]:
     singular = kind.lower()
-    plural = "apikeyclasses" if kind == "ApiKeyClass" else "apikeys"
+    plural = _PLURALS[kind]
     return {
         "apiVersion": "apiextensions.k8s.io/v1",
         "kind": "CustomResourceDefinition",

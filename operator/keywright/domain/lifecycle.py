@@ -29,7 +29,7 @@ from dataclasses import replace
 from datetime import datetime
 from typing import assert_never
 
-from keywright.domain import entitlement, policy, report, rotation
+from keywright.domain import entitlement, policy, report, rotation, usage
 from keywright.domain.apikey import InvalidSpec, KeyRecord, KeySpec, RecordState, Status, earliest
 from keywright.domain.minting import mint, resume
 from keywright.domain.plan import Observed, Plan
@@ -55,7 +55,7 @@ def decide(spec: KeySpec | InvalidSpec, observed: Observed, now: datetime) -> Pl
         return Plan()
     if isinstance(spec, InvalidSpec):
         return _decide_unread(spec, observed, now)
-    status = _with_ends(spec, observed, now)
+    status = usage.fold(_with_ends(spec, observed, now), observed.uses, now)
     if spec.revoked or status.revoked_at is not None:
         return _revoke(spec, observed, status, now)
     if not policy.can_judge(observed):
@@ -85,7 +85,7 @@ def _await_namespace(observed: Observed, status: Status, now: datetime) -> Plan:
 
 def _decide_unread(spec: InvalidSpec, observed: Observed, now: datetime) -> Plan:
     """A spec that cannot be read changes nothing about a key but what it says; ends still come."""
-    status = rotation.without_ended(observed.status, now)
+    status = rotation.without_ended(usage.fold(observed.status, observed.uses, now), now)
     if spec.revoked or status.revoked_at is not None:
         return _revoke(spec, observed, status, now)
     current = status.record(RecordState.CURRENT)

@@ -1,6 +1,7 @@
 """What a decision is made from, and what it says: the one value that was gathered, and the one next step."""
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 
 from keywright.domain.apikey import Status
@@ -48,6 +49,8 @@ class Observed:
     """Another ApiKey with the id of the key in somebody's Secret; only told apart once ``knows_all``."""
     knows_all: bool = True
     """Whether every ApiKey there is has been seen."""
+    uses: Mapping[str, datetime] = field(default_factory=dict)
+    """What verifiers report: the last use of each key, by id."""
 
 
 @dataclass(frozen=True, slots=True)

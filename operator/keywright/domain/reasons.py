@@ -12,6 +12,7 @@ class Reason(StrEnum):
     KEY_ISSUED = "KeyIssued"
     KEY_ROTATED = "KeyRotated"
     GRACE_PERIOD_ENDED = "GracePeriodEnded"
+    OLD_KEY_STILL_USED = "OldKeyStillUsed"
     EXPIRES_SOON = "ExpiresSoon"
     KEY_EXPIRED = "KeyExpired"
     KEY_REVOKED = "KeyRevoked"

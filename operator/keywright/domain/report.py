@@ -5,7 +5,7 @@ from another. Messages hold names, ids and fixed instants only: a message that m
 cost a write at every look.
 """
 
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from dataclasses import dataclass, replace
 from datetime import datetime
 
@@ -13,6 +13,7 @@ from keywright.domain.apikey import InvalidSpec, KeyRecord, KeySpec, Phase, Reco
 from keywright.domain.conditions import Condition, ConditionStatus, ConditionType, Finding, find, settle
 from keywright.domain.reasons import Reason
 from keywright.domain.times import format_instant
+from keywright.domain.usage import still_used
 
 __all__ = [
     "Findings",
@@ -95,12 +96,7 @@ def live(
     been withdrawn is none.
     """
     refusing = {Reason.CLASS_NOT_FOUND, Reason.CLASS_NOT_ALLOWED, Reason.STATUS_TAMPERED}
-    retiring = [each for each in status.keys if each.state is RecordState.RETIRING]
-    until = "".join(
-        f"; replaced key {each.id} works until {format_instant(each.expires_at)}"
-        for each in retiring
-        if each.expires_at is not None
-    )
+    until = "".join(f"; {each}" for each in _replaced(status))
     issued = (Reason.KEY_ISSUED, f"key {current.id} is in place{until}")
     main = (Reason.KEY_SUSPENDED, "spec.suspended is set") if is_suspended else issued
     is_refused = problem is not None and problem.reason in refusing
@@ -208,6 +204,9 @@ def _rotation_notes(before: Status, after: Status) -> Iterator[Note]:
     if before.current_key_id not in (None, after.current_key_id):
         ready = find(after.conditions, ConditionType.READY)
         yield Note(Reason.KEY_ROTATED, ready.message if ready is not None else "")
+    if news := still_used(after) - still_used(before):
+        said = "; ".join(each for each in _replaced(after, only=news))
+        yield Note(Reason.OLD_KEY_STILL_USED, f"{said}: have whoever uses it read the Secret again")
     kept = {each.id for each in after.keys}
     for record in before.keys:
         if record.id not in kept and record.state is RecordState.RETIRING:
@@ -219,6 +218,16 @@ def _is_received(delivered: Condition, status: Status) -> bool:
     active = find(status.conditions, ConditionType.ACTIVE)
     has_ended = active is not None and active.reason in (Reason.KEY_REVOKED, Reason.KEY_EXPIRED)
     return delivered.reason == Reason.SECRET_WITHDRAWN and not has_ended
+
+
+def _replaced(status: Status, only: Collection[str] = ()) -> Iterator[str]:
+    """What is to be said of each replaced key, as of the last use that is recorded."""
+    used = still_used(status)
+    for each in status.keys:
+        if each.state is not RecordState.RETIRING or each.expires_at is None or (only and each.id not in only):
+            continue
+        still = f", still used at {format_instant(each.last_used_at)}," if each.last_used_at and each.id in used else ""
+        yield f"replaced key {each.id}{still} works until {format_instant(each.expires_at)}"
 
 
 def _findings(

@@ -22,7 +22,7 @@ from keywright.kube.client import ApiClient, Manifest, connect
 from keywright.kube.credentials import Credentials
 from keywright.kube.lease import Alone, Lease
 from keywright.kube.reflector import Reflector
-from keywright.kube.resources import APIKEYCLASSES, APIKEYS, NAMESPACES, SECRETS
+from keywright.kube.resources import APIKEYCLASSES, APIKEYS, APIKEYUSAGES, NAMESPACES, SECRETS
 from keywright.reconcile.concerned import by_class, by_namespace
 from keywright.reconcile.echoes import Echoes
 from keywright.reconcile.hasher import PooledHasher
@@ -32,6 +32,7 @@ from keywright.reconcile.ports import Api, Ref
 from keywright.reconcile.reconciler import Reconciler
 from keywright.reconcile.roster import Roster
 from keywright.reconcile.standby import GuardedApi, Standby
+from keywright.reconcile.usage import UsagePicture
 from keywright.reconcile.workqueue import WorkQueue
 
 __all__ = ["run"]
@@ -49,7 +50,7 @@ def _now() -> datetime:
 class _NamespaceView:
     """One namespace of a picture, so that a re-list of it does not remove what is in another."""
 
-    def __init__(self, picture: Echoes | NamespacePicture, namespace: str | None) -> None:
+    def __init__(self, picture: Echoes | NamespacePicture | UsagePicture, namespace: str | None) -> None:
         self._picture = picture
         self._namespace = namespace
 
@@ -74,7 +75,9 @@ async def run(settings: OperatorSettings, credentials: Credentials) -> None:
     loop = asyncio.get_running_loop()
     for each in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(each, stop.set)
-    async with connect(credentials, connections=settings.workers + 8) as client:
+    # Three watches a namespace, and each keeps a socket.
+    watches = 3 * len(settings.namespaces) + len(settings.usage_namespaces)
+    async with connect(credentials, connections=settings.workers + 8 + watches) as client:
         await wait_until_usable(client, settings.namespaces, stop)
         if not stop.is_set():
             await operate(settings, credentials, client, client, stop)
@@ -103,12 +106,15 @@ async def operate(
     labelled = NamespacePicture(lambda name: look_at(by_namespace(roster, classes, name)))
     secrets = SecretPicture(changed)
     echoes = Echoes(secrets)
+    usage = UsagePicture(roster, changed, clock=_now)
     guards = [WatchGuard(roster, namespace) for namespace in namespaces]
+    guarded = GuardedApi(api, lambda: lease.is_held, echoes)
     reconciler = Reconciler(
-        api=GuardedApi(api, lambda: lease.is_held, echoes),
+        api=guarded,
         classes=classes,
         namespaces=labelled,
         secret_uids=secrets,
+        uses=usage,
         roster=roster,
         hasher=hasher,
         clock=_now,
@@ -153,6 +159,9 @@ async def operate(
         Reflector(client, APIKEYS, guard, namespace, metadata_only=True)
         for guard, namespace in zip(guards, namespaces, strict=True)
     ]
+    # Verifiers may publish elsewhere than where the keys are. Nothing waits for these, and no key depends on them.
+    publishing = dict.fromkeys((*settings.namespaces, *settings.usage_namespaces)) or (None,)
+    third = [Reflector(client, APIKEYUSAGES, _NamespaceView(usage, each), each) for each in publishing]
     health = Health([*first, *second], guards, lease)
 
     def exposition() -> bytes:
@@ -162,7 +171,7 @@ async def operate(
         )
 
     async with serve(settings.health_listen, health, exposition), asyncio.TaskGroup() as tasks:
-        background: list[asyncio.Task[Any]] = [tasks.create_task(each.run()) for each in (*first, *second)]
+        background: list[asyncio.Task[Any]] = [tasks.create_task(each.run()) for each in (*first, *second, *third)]
         stopping = tasks.create_task(stop.wait())
         logger.info(
             "watching %s; probes on http://%s/readyz",
@@ -174,8 +183,7 @@ async def operate(
         background += [stopping, synced]
         await asyncio.wait([synced, stopping], return_when=asyncio.FIRST_COMPLETED)
         if not stop.is_set():
-            background.append(tasks.create_task(queue.run()))
-            background.append(tasks.create_task(lease.run()))
+            background += [tasks.create_task(each) for each in (queue.run(), lease.run(), usage.run(guarded))]
             # The framework ends every task that is younger than itself, so the workers have to exist by now.
             await asyncio.sleep(0.01)
             # It takes over SIGTERM and SIGINT, and returns when one has come.

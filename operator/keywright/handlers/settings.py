@@ -19,6 +19,7 @@ class OperatorSettings:
     """Settings of ``keywright operator``. No namespaces means all of them."""
 
     namespaces: tuple[str, ...] = ()
+    usage_namespaces: tuple[str, ...] = ()
     health_listen: Tcp
     workers: int = 32
     per_key_metrics: bool = True
@@ -33,6 +34,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         metavar="NS",
         action="append",
         help="reconcile this namespace only; may be repeated (default: all) [KEYWRIGHT_NAMESPACE, comma-separated]",
+    )
+    parser.add_argument(
+        "--usage-namespace",
+        metavar="NS",
+        action="append",
+        help="with --namespace: where else verifiers publish ApiKeyUsage; may be repeated "
+        "[KEYWRIGHT_USAGE_NAMESPACE, comma-separated]",
     )
     parser.add_argument(
         "--health-listen",
@@ -62,7 +70,15 @@ def from_arguments(arguments: argparse.Namespace, environment: Mapping[str, str]
         KeywrightError: for a value that cannot be, naming the flag and what it should look like.
 
     """
-    named = environment.get("KEYWRIGHT_NAMESPACE", "").split(",")
+
+    def several(given: list[str] | None, twin: str) -> tuple[str, ...]:
+        named = given or environment.get(twin, "").split(",")
+        return tuple(dict.fromkeys(each.strip() for each in named if each.strip()))
+
+    namespaces = several(arguments.namespace, "KEYWRIGHT_NAMESPACE")
+    usage_namespaces = several(arguments.usage_namespace, "KEYWRIGHT_USAGE_NAMESPACE")
+    if usage_namespaces and not namespaces:
+        raise KeywrightError("--usage-namespace belongs to --namespace: without it all namespaces are watched")
     listen = arguments.health_listen or environment.get("KEYWRIGHT_HEALTH_LISTEN") or "127.0.0.1:8082"
     workers = arguments.workers or environment.get("KEYWRIGHT_WORKERS") or "32"
     if not workers.isascii() or not workers.isdigit() or not 1 <= int(workers) <= 1024:
@@ -83,7 +99,8 @@ def from_arguments(arguments: argparse.Namespace, environment: Mapping[str, str]
             f"--health-listen {listen!r} is not possible: use HOST:PORT, as in 127.0.0.1:8082"
         ) from None
     return OperatorSettings(
-        namespaces=tuple(dict.fromkeys(each.strip() for each in arguments.namespace or named if each.strip())),
+        namespaces=namespaces,
+        usage_namespaces=usage_namespaces,
         health_listen=address,
         workers=int(workers),
         per_key_metrics=per_key == "true",

@@ -1,4 +1,4 @@
-"""Requests to the API server: get, list, create, update, delete, watch. JSON in, JSON out."""
+"""Requests to the API server: get, list, create, update, patch, delete, watch. JSON in, JSON out."""
 
 import json
 from collections.abc import AsyncIterator
@@ -74,9 +74,17 @@ class ApiClient:
         """Replace an object (or a subresource); the manifest carries the resourceVersion it was decided on."""
         return await self._json("PUT", resource.path(namespace, name, subresource), body=manifest)
 
-    async def delete(self, resource: Resource, namespace: str | None, name: str, *, uid: str) -> None:
-        """Delete exactly the object with this UID."""
-        await self._json("DELETE", resource.path(namespace, name), body={"preconditions": {"uid": uid}})
+    async def patch(self, resource: Resource, namespace: str | None, name: str, changes: Manifest) -> Manifest:
+        """Set the fields that ``changes`` holds and remove those it holds as null (RFC 7396)."""
+        path = resource.path(namespace, name)
+        return await self._json("PATCH", path, body=changes, content_type="application/merge-patch+json")
+
+    async def delete(
+        self, resource: Resource, namespace: str | None, name: str, *, uid: str, resource_version: str | None = None
+    ) -> None:
+        """Delete exactly the object with this UID, and if asked for, only as it was in that version."""
+        preconditions = {"uid": uid} | ({"resourceVersion": resource_version} if resource_version is not None else {})
+        await self._json("DELETE", resource.path(namespace, name), body={"preconditions": preconditions})
 
     async def watch(
         self,
@@ -128,6 +136,7 @@ class ApiClient:
         params: dict[str, str] | None = None,
         body: Manifest | None = None,
         accept: str = "application/json",
+        content_type: str = "application/json",
     ) -> Manifest:
         # The exception is built outside of the handler: chained, it would carry the request with it.
         try:
@@ -136,7 +145,7 @@ class ApiClient:
                 self.credentials.server + path,
                 params=params,
                 data=json.dumps(body) if body is not None else None,
-                headers={"Accept": accept},
+                headers={"Accept": accept, "Content-Type": content_type},
                 timeout=REQUEST_TIMEOUT,
             ) as response:
                 if response.status < 300:

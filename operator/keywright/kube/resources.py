@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 
-__all__ = ["APIKEYCLASSES", "APIKEYS", "EVENTS", "LEASES", "NAMESPACES", "SECRETS", "Resource"]
+__all__ = ["APIKEYCLASSES", "APIKEYS", "APIKEYUSAGES", "EVENTS", "LEASES", "NAMESPACES", "SECRETS", "Resource"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,6 +28,7 @@ class Resource:
 
 APIKEYS = Resource("keywright.dev", "v1alpha1", "apikeys")
 APIKEYCLASSES = Resource("keywright.dev", "v1alpha1", "apikeyclasses")
+APIKEYUSAGES = Resource("keywright.dev", "v1alpha1", "apikeyusages")
 SECRETS = Resource("", "v1", "secrets")
 EVENTS = Resource("", "v1", "events")
 NAMESPACES = Resource("", "v1", "namespaces")

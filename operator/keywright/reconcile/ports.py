@@ -6,10 +6,11 @@ from typing import NamedTuple, Protocol
 
 from keywright.domain.hashing import Hashing
 from keywright.domain.keyclass import KeyClass
+from keywright.domain.usage import Uses
 from keywright.kube.client import Manifest
 from keywright.kube.resources import Resource
 
-__all__ = ["Api", "Classes", "Clock", "Hasher", "Namespaces", "Ref", "SecretUids"]
+__all__ = ["Api", "Classes", "Clock", "Hasher", "Namespaces", "Ref", "SecretUids", "UsesOf"]
 
 Clock = Callable[[], datetime]
 
@@ -35,7 +36,9 @@ class Api(Protocol):
         self, resource: Resource, namespace: str | None, name: str, manifest: Manifest, subresource: str | None = None
     ) -> Manifest: ...
 
-    async def delete(self, resource: Resource, namespace: str | None, name: str, *, uid: str) -> None: ...
+    async def delete(
+        self, resource: Resource, namespace: str | None, name: str, *, uid: str, resource_version: str | None = None
+    ) -> None: ...
 
 
 class Classes(Protocol):
@@ -67,6 +70,12 @@ class SecretUids(Protocol):
 
     def forget(self, uid: str) -> object:
         """We have just removed it, likewise."""
+
+
+class UsesOf(Protocol):
+    """What verifiers have reported, for those whose turn it is to have it written."""
+
+    def uses_of(self, ref: Ref) -> Uses: ...
 
 
 class Hasher(Protocol):

@@ -24,7 +24,7 @@ from keywright.kube.resources import APIKEYS, EVENTS
 from keywright.reconcile import events, manifests
 from keywright.reconcile.handover import Handover, Pass, secret_name
 from keywright.reconcile.metrics import Metrics
-from keywright.reconcile.ports import Api, Classes, Clock, Hasher, Namespaces, Ref, SecretUids
+from keywright.reconcile.ports import Api, Classes, Clock, Hasher, Namespaces, Ref, SecretUids, UsesOf
 from keywright.reconcile.roster import Roster
 
 __all__ = ["Reconciler"]
@@ -44,6 +44,7 @@ class Reconciler:
         classes: Classes,
         namespaces: Namespaces,
         secret_uids: SecretUids,
+        uses: UsesOf,
         roster: Roster,
         hasher: Hasher,
         clock: Clock,
@@ -56,6 +57,7 @@ class Reconciler:
         self._classes = classes
         self._namespaces = namespaces
         self._secret_uids = secret_uids
+        self._uses = uses
         self._roster = roster
         self._hasher = hasher
         self._clock = clock
@@ -157,6 +159,7 @@ class Reconciler:
             duplicate_of=self._roster.elder_twin(metadata["uid"]),
             taken_by=self._roster.holder_of(key_id, other_than=metadata["uid"]) if key_id is not None else None,
             knows_all=key_id is not None and self._knows_all(),
+            uses=self._uses.uses_of(Ref(metadata["namespace"], metadata["name"])),
         )
 
     async def _try(self, at: Pass, action: Action, observed: Observed) -> None:

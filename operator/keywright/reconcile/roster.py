@@ -3,10 +3,13 @@
 from collections import Counter
 from collections.abc import Callable, Collection, Iterator, Mapping
 from dataclasses import dataclass
+from datetime import datetime
 from typing import NamedTuple
 
+from keywright.domain.apikey import RecordState
 from keywright.domain.reasons import Reason
 from keywright.domain.times import parse_instant
+from keywright.domain.usage import OnRecord
 from keywright.kube.client import Manifest
 from keywright.reconcile.ports import Ref
 
@@ -30,6 +33,7 @@ class _Entry:
     instants: Mapping[str, float]
     reason: str
     is_stalled: bool
+    on_record: OnRecord
 
 
 class Roster:
@@ -73,6 +77,7 @@ class Roster:
             instants=_instants(status),
             reason=_reason(said.get("Stalled" if is_stalled else "Ready", {}).get("reason")),
             is_stalled=is_stalled,
+            on_record=_on_record(status),
         )
         self._entries[uid] = entry
         self._uids[ref] = uid
@@ -122,6 +127,11 @@ class Roster:
         """How many ApiKeys wait for a person, by reason."""
         return Counter(entry.reason for entry in self._entries.values() if entry.is_stalled)
 
+    def on_record(self, ref: Ref) -> OnRecord | None:
+        """What the newest status of an ApiKey says of its uses; ``None`` if there is no such ApiKey."""
+        uid = self._uids.get(ref)
+        return self._entries[uid].on_record if uid is not None else None
+
     def elder_twin(self, uid: str) -> str | None:
         """An older ApiKey with a key id of this one, as ``namespace/name`` (invariant 11)."""
         entry = self._entries.get(uid)
@@ -161,3 +171,18 @@ def _instants(status: Manifest) -> Mapping[str, float]:
 def _reason(said: object) -> str:
     """A reason of our own; anything else in its place was written by others, and could be anything."""
     return str(said) if said in _REASONS else "Unknown"
+
+
+def _on_record(status: Manifest) -> OnRecord:
+    records = status.get("keys") or ()
+    replaced_at = next((each["issuedAt"] for each in records if each.get("state") == RecordState.CURRENT), None)
+    return OnRecord(
+        last_used_at=_instant(status.get("lastUsedAt")),
+        keys={each["id"]: _instant(each.get("lastUsedAt")) for each in records},
+        retiring=frozenset(each["id"] for each in records if each.get("state") == RecordState.RETIRING),
+        replaced_at=_instant(replaced_at),
+    )
+
+
+def _instant(text: str | None) -> datetime | None:
+    return parse_instant(text) if text is not None else None

@@ -44,9 +44,11 @@ class GuardedApi:
         with self._writing(resource, namespace, name):
             return await self._api.update(resource, namespace, name, manifest, subresource)
 
-    async def delete(self, resource: Resource, namespace: str | None, name: str, *, uid: str) -> None:
+    async def delete(
+        self, resource: Resource, namespace: str | None, name: str, *, uid: str, resource_version: str | None = None
+    ) -> None:
         with self._writing(resource, namespace, name):
-            await self._api.delete(resource, namespace, name, uid=uid)
+            await self._api.delete(resource, namespace, name, uid=uid, resource_version=resource_version)
 
     @contextmanager
     def _writing(self, resource: Resource, namespace: str | None, name: str) -> Iterator[None]:

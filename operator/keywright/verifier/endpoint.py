@@ -19,6 +19,7 @@ from keywright.verifier.metrics import Metrics
 from keywright.verifier.records import Entry
 from keywright.verifier.request import Request
 from keywright.verifier.responses import Dater, problem
+from keywright.verifier.usage import Used
 from keywright.verifier.verdicts import Refusal
 
 __all__ = ["VerifyEndpoint"]
@@ -43,6 +44,7 @@ class VerifyEndpoint:
         metrics: Metrics,
         dater: Dater,
         *,
+        used: Used | None = None,
         wall_clock: Callable[[], float] = time.time,
         monotonic: Callable[[], float] = time.monotonic,
     ) -> None:
@@ -50,6 +52,7 @@ class VerifyEndpoint:
         self._freshness = freshness
         self._metrics = metrics
         self._dater = dater
+        self._used = used
         self._wall_clock = wall_clock
         self._monotonic = monotonic
         self._watched = {AUTHORIZATION}
@@ -84,8 +87,7 @@ class VerifyEndpoint:
         if needs_scope and isinstance(outcome, Entry | Unproven):
             outcome = verdicts.INSUFFICIENT_SCOPE
         if isinstance(outcome, Entry):
-            self._metrics.allowed += 1
-            return self._answers.allow(outcome, now)
+            return self._allow(outcome, now)
         if isinstance(outcome, Unproven):
             return self._answer_later(credentials, outcome, for_nginx=for_nginx)
         return self._refuse(outcome, now, for_nginx=for_nginx)
@@ -106,9 +108,14 @@ class VerifyEndpoint:
             outcome = await self._engine.prove(outcome) or self._judge(credentials, self._wall_clock())
         now = self._wall_clock()
         if isinstance(outcome, Entry):
-            self._metrics.allowed += 1
-            return self._answers.allow(outcome, now)
+            return self._allow(outcome, now)
         return self._refuse(outcome if isinstance(outcome, Refusal) else verdicts.BUSY, now, for_nginx=for_nginx)
+
+    def _allow(self, entry: Entry, now: float) -> bytes:
+        self._metrics.allowed += 1
+        if self._used is not None:
+            self._used[entry] = now
+        return self._answers.allow(entry, now)
 
     def _refuse(self, refusal: Refusal, now: float, *, for_nginx: bool) -> bytes:
         self._metrics.refused[refusal.code] += 1

@@ -25,6 +25,8 @@ class Metrics:
         "http_errors",
         "proof_hits",
         "refused",
+        "usage_failures",
+        "usage_writes",
     )
 
     def __init__(self) -> None:
@@ -37,6 +39,8 @@ class Metrics:
         self.http_errors = 0
         self.connections_total = 0
         self.connections_refused = 0
+        self.usage_writes = 0
+        self.usage_failures = 0
 
     def samples(self) -> list[Sample]:
         """The counters as families."""
@@ -54,6 +58,8 @@ class Metrics:
             _counter("http_errors", "Requests answered with a plain HTTP error.", self.http_errors),
             _counter("connections", "Connections accepted.", self.connections_total),
             _counter("connections_refused", "Connections refused at the cap.", self.connections_refused),
+            _counter("usage_writes", "ApiKeyUsage objects written.", self.usage_writes),
+            _counter("usage_failures", "Attempts at that which failed.", self.usage_failures),
         ]
 
 

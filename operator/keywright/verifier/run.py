@@ -3,6 +3,7 @@
 import asyncio
 import gc
 import logging
+import random
 import resource
 import signal
 from collections.abc import Coroutine, Sequence
@@ -30,12 +31,14 @@ from keywright.verifier.prover import Prover
 from keywright.verifier.request import Limits
 from keywright.verifier.responses import Dater
 from keywright.verifier.settings import VerifierSettings
+from keywright.verifier.usage import Publisher, Used, name_instance
 
 __all__ = ["Verifier", "assemble", "run"]
 
 logger = logging.getLogger(__name__)
 
 GRACE_SECONDS = 10.0
+FLUSH_SECONDS = 5.0
 # Sockets to the API server, log files and the like, beside the clients' connections.
 SPARE_DESCRIPTORS = 64
 
@@ -61,6 +64,7 @@ class Verifier:
     metrics: Metrics
     verify_hub: Hub
     admin_hub: Hub
+    used: Used | None
 
 
 def assemble(settings: VerifierSettings, watches: Sequence[Watched]) -> Verifier:
@@ -68,7 +72,8 @@ def assemble(settings: VerifierSettings, watches: Sequence[Watched]) -> Verifier
     metrics, dater, index = Metrics(), Dater(), Index()
     prover = Prover(index.entries, workers=settings.argon2_workers, capacity=settings.argon2_queue, metrics=metrics)
     freshness = Freshness(watches, settings.max_staleness)
-    endpoint = VerifyEndpoint(Engine(index, prover, metrics), freshness, metrics, dater)
+    used: Used | None = {} if settings.usage else None
+    endpoint = VerifyEndpoint(Engine(index, prover, metrics), freshness, metrics, dater, used=used)
     classes = Classes(settings.classes, endpoint.publish)
     verify_hub = Hub(endpoint, Limits(connections=settings.max_connections), metrics, dater)
     admin = AdminEndpoint(
@@ -82,6 +87,7 @@ def assemble(settings: VerifierSettings, watches: Sequence[Watched]) -> Verifier
         verify_hub=verify_hub,
         # Its traffic is nobody's business but its own, so it has counters that nobody reads.
         admin_hub=Hub(admin, Limits(connections=64), Metrics(), dater),
+        used=used,
     )
 
 
@@ -103,6 +109,9 @@ async def _serve(settings: VerifierSettings) -> int:
         watches += _reflectors(settings, cluster.namespace, client, verifier)
         tasks = [loop.create_task(each) for each in _for_ever(verifier, watches)]
         stack.push_async_callback(_cancel, tasks)
+        publisher = _publisher(settings, cluster.namespace, client, verifier)
+        publishing = [loop.create_task(publisher.run())] if publisher is not None else []
+        stack.push_async_callback(_cancel, publishing)
         admin = await listen(settings.admin_listen, verifier.admin_hub.open)
         stack.callback(admin.close)
         listener = await listen(settings.listen, verifier.verify_hub.open, context)
@@ -115,6 +124,9 @@ async def _serve(settings: VerifierSettings) -> int:
         status = 0 if stopping.done() else _report(tasks)
         listener.close()
         await verifier.verify_hub.stop(GRACE_SECONDS)
+        await _cancel(publishing)
+        if publisher is not None:
+            await publisher.flush(FLUSH_SECONDS)
         admin.close()
         await verifier.admin_hub.stop(0)
     logger.info("stopped")
@@ -131,6 +143,22 @@ def _reflectors(
         Reflector(client, APIKEYS, NamespaceView(verifier.index, namespace), namespace)
         for namespace in settings.namespaces or (own_namespace,)
     ]
+
+
+def _publisher(
+    settings: VerifierSettings, own_namespace: str, client: ApiClient, verifier: Verifier
+) -> Publisher | None:
+    if verifier.used is None:
+        return None
+    return Publisher(
+        client,
+        own_namespace,
+        instance=name_instance(),
+        used=verifier.used,
+        interval=settings.usage_interval,
+        metrics=verifier.metrics,
+        rng=random.SystemRandom(),
+    )
 
 
 def _for_ever(verifier: Verifier, watches: Sequence[Reflector]) -> list[Coroutine[Any, Any, None]]:

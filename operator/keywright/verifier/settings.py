@@ -40,6 +40,8 @@ class VerifierSettings:
     argon2_workers: int = 1
     argon2_queue: int = 64
     max_connections: int = 1024
+    usage: bool = True
+    usage_interval: float = 60.0
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -73,6 +75,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     flag("argon2-workers", "argon2 runs at a time (default: cores less one, at most 4)", "N")
     flag("argon2-queue", "first uses that may wait for an argon2 run (default: 64)", "N")
     flag("max-connections", "client connections at a time (default: 1024)", "N")
+    flag("usage", "publish when keys were last used, as ApiKeyUsage (default: on)", "on|off")
+    flag("usage-interval", "how often; what a crash loses (default: 1m)", "TIME")
 
 
 def from_arguments(arguments: argparse.Namespace, environment: Mapping[str, str] = os.environ) -> VerifierSettings:
@@ -120,6 +124,8 @@ def from_arguments(arguments: argparse.Namespace, environment: Mapping[str, str]
         argon2_workers=count("argon2-workers", min(4, max(1, len(os.sched_getaffinity(0)) - 1))),
         argon2_queue=count("argon2-queue", defaults.argon2_queue),
         max_connections=count("max-connections", defaults.max_connections),
+        usage=read("usage", _switch, defaults.usage, "on or off"),
+        usage_interval=read("usage-interval", _interval, defaults.usage_interval, "1s or more, as in 1m"),
     )
     _check(settings)
     return settings
@@ -150,6 +156,19 @@ def _seconds(text: str) -> float:
     if seconds < LEAST_STALENESS:
         raise ValueError
     return seconds
+
+
+def _interval(text: str) -> float:
+    seconds = parse_duration(text).total_seconds()
+    if seconds < 1:
+        raise ValueError
+    return seconds
+
+
+def _switch(text: str) -> bool:
+    if text.lower() not in ("on", "off"):
+        raise ValueError(text)
+    return text.lower() == "on"
 
 
 def _boolean(text: str) -> bool:

@@ -102,10 +102,14 @@ def test_rendering_is_stable_and_what_is_committed(name: str) -> None:
     assert (COMMITTED / name).read_text(encoding="utf-8") == rendered
 
 
-def test_the_stream_of_both_is_yaml_that_kubectl_applies() -> None:
-    """Two documents, named as the API server wants them."""
+def test_the_stream_of_all_is_yaml_that_kubectl_applies() -> None:
+    """One document each, named as the API server wants them."""
     documents = list(yaml.safe_load_all(crd.render_all()))
-    assert [each["metadata"]["name"] for each in documents] == ["apikeys.keywright.dev", "apikeyclasses.keywright.dev"]
+    assert [each["metadata"]["name"] for each in documents] == [
+        "apikeys.keywright.dev",
+        "apikeyclasses.keywright.dev",
+        "apikeyusages.keywright.dev",
+    ]
 
 
 def test_writing_makes_one_file_each(tmp_path: Path) -> None:

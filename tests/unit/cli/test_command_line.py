@@ -58,7 +58,7 @@ def test_crds_are_printed_for_kubectl() -> None:
     """Nothing but YAML on standard output."""
     done = _run("crds")
     assert done.returncode == 0
-    assert [each["kind"] for each in yaml.safe_load_all(done.stdout)] == ["CustomResourceDefinition"] * 2
+    assert [each["kind"] for each in yaml.safe_load_all(done.stdout)] == ["CustomResourceDefinition"] * 3
     assert done.stderr == ""
 
 
@@ -133,6 +133,15 @@ def test_every_flag_of_the_operator_has_a_twin_and_wins_over_it() -> None:
     )
     given = _settings("--namespace", "a", "--namespace", "b", "--workers", "8", **environment)
     assert (given.namespaces, given.workers) == (("a", "b"), 8)
+
+
+def test_where_else_verifiers_publish_belongs_to_chosen_namespaces() -> None:
+    """Who watches everything watches that too."""
+    given = _settings("--namespace", "a", "--usage-namespace", "gateway")
+    assert given.usage_namespaces == ("gateway",)
+    assert _settings(KEYWRIGHT_NAMESPACE="a", KEYWRIGHT_USAGE_NAMESPACE="x,y").usage_namespaces == ("x", "y")
+    with pytest.raises(KeywrightError, match=r"^--usage-namespace belongs to --namespace"):
+        _settings("--usage-namespace", "gateway")
 
 
 @pytest.mark.parametrize("workers", ["0", "-1", "1025", "many", "٨", "1.5"])

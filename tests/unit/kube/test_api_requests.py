@@ -17,7 +17,7 @@ from keywright.kube.errors import (
     NotFoundError,
     from_response,
 )
-from keywright.kube.resources import APIKEYCLASSES, APIKEYS, EVENTS, SECRETS, Resource
+from keywright.kube.resources import APIKEYCLASSES, APIKEYS, APIKEYUSAGES, EVENTS, SECRETS, Resource
 from tests.unit.kube.api_server import refusal, secret, serving
 
 PLAIN = "kw_live_4hJk29sLmQ0z_hunter2"
@@ -41,15 +41,17 @@ def test_the_path_of_a_resource(path: str, parts: tuple[Resource, str | None, st
 
 
 async def test_each_verb_is_sent_as_kubernetes_wants_it() -> None:
-    """Method, path and JSON body; a deletion names the UID it means."""
+    """Method, path and JSON body; a deletion names the UID it means, and the version if asked to."""
     async with serving() as (server, client):
-        for _ in range(5):
+        for _ in range(7):
             server.answers.append(web.json_response({"ok": True}))
         assert await client.get(SECRETS, "payments", "a") == {"ok": True}
         await client.create(SECRETS, "payments", {"kind": "Secret"})
         await client.update(SECRETS, "payments", "a", {"kind": "Secret"})
         await client.update(APIKEYS, "payments", "a", {"kind": "ApiKey"}, "status")
         await client.delete(SECRETS, "payments", "a", uid="u1")
+        await client.delete(SECRETS, "payments", "a", uid="u1", resource_version="7")
+        await client.patch(APIKEYUSAGES, "payments", "a", {"spec": {"uses": {"x": None}}})
         sent = [f"{each.method} {each.path}" for each in server.requests]
         assert sent == [
             "GET /api/v1/namespaces/payments/secrets/a",
@@ -57,6 +59,8 @@ async def test_each_verb_is_sent_as_kubernetes_wants_it() -> None:
             "PUT /api/v1/namespaces/payments/secrets/a",
             "PUT /apis/keywright.dev/v1alpha1/namespaces/payments/apikeys/a/status",
             "DELETE /api/v1/namespaces/payments/secrets/a",
+            "DELETE /api/v1/namespaces/payments/secrets/a",
+            "PATCH /apis/keywright.dev/v1alpha1/namespaces/payments/apikeyusages/a",
         ]
         assert server.bodies == [
             None,
@@ -64,8 +68,12 @@ async def test_each_verb_is_sent_as_kubernetes_wants_it() -> None:
             {"kind": "Secret"},
             {"kind": "ApiKey"},
             {"preconditions": {"uid": "u1"}},
+            {"preconditions": {"uid": "u1", "resourceVersion": "7"}},
+            {"spec": {"uses": {"x": None}}},
         ]
-        assert {each.headers["Content-Type"] for each in server.requests} == {"application/json"}
+        *others, patch = [each.headers["Content-Type"] for each in server.requests]
+        assert set(others) == {"application/json"}
+        assert patch == "application/merge-patch+json"
 
 
 async def test_the_token_is_asked_before_every_request() -> None:

@@ -361,7 +361,12 @@ class Keywright(RuleBasedStateMachine):
             return
         self._check_policy(ref, status, manifest)
         if self.world.said("Stalled", ref)[0] == "True":
-            assert self.world.said("Stalled", ref)[1] in ("SecretConflict", "SecretMissing", "InvalidSpec", *POLICY_REASONS)
+            assert self.world.said("Stalled", ref)[1] in (
+                "SecretConflict",
+                "SecretMissing",
+                "InvalidSpec",
+                *POLICY_REASONS,
+            )
             return
         record = status.record(RecordState.CURRENT)
         assert record is not None

@@ -19,12 +19,13 @@ from keywright.domain.hashing import Hashing
 from keywright.domain.plainkey import PlainKey
 from keywright.kube.client import Manifest
 from keywright.kube.errors import ConflictError
-from keywright.kube.resources import APIKEYCLASSES, APIKEYS, EVENTS, NAMESPACES, SECRETS, Resource
+from keywright.kube.resources import APIKEYCLASSES, APIKEYS, APIKEYUSAGES, EVENTS, NAMESPACES, SECRETS, Resource
 from keywright.reconcile.metrics import Metrics
 from keywright.reconcile.pictures import ClassPicture, NamespacePicture, SecretPicture
 from keywright.reconcile.ports import Clock, Ref
 from keywright.reconcile.reconciler import Reconciler
 from keywright.reconcile.roster import Roster
+from keywright.reconcile.usage import UsagePicture
 from tests.support.fake_api import FakeApi, FakeCluster
 from tests.support.real_cluster import RealCluster
 
@@ -241,6 +242,7 @@ class Operator:
         self.told: list[Ref] = []
         self.roster = Roster(self.told.append)
         self.secrets = SecretPicture(self.told.append)
+        self.usage = UsagePicture(self.roster, self.told.append, clock=clock)
         self.classes = ClassPicture(lambda _: None)
         self.namespaces = NamespacePicture(lambda _: None)
         self.reconciler = Reconciler(
@@ -248,6 +250,7 @@ class Operator:
             classes=self.classes,
             namespaces=self.namespaces,
             secret_uids=self.secrets,
+            uses=self.usage,
             roster=self.roster,
             hasher=self.hasher,
             clock=clock,
@@ -255,7 +258,7 @@ class Operator:
             metrics=Metrics(per_key=False),
             knows_all=lambda: True,
         )
-        for resource in (APIKEYCLASSES, NAMESPACES, SECRETS, APIKEYS):
+        for resource in (APIKEYCLASSES, NAMESPACES, SECRETS, APIKEYS, APIKEYUSAGES):
             for manifest in world.cluster.list_all(resource):
                 self._see("ADDED", resource, manifest)
         self._unsubscribe = world.cluster.subscribe(self._see)
@@ -292,6 +295,11 @@ class Operator:
                 self.secrets.remove(uid)
             else:
                 self.secrets.put(manifest)
+        elif resource == APIKEYUSAGES:
+            if event == "DELETED":
+                self.usage.remove(uid)
+            else:
+                self.usage.put(manifest)
         elif resource == APIKEYCLASSES:
             if event == "DELETED":
                 self.classes.remove(uid)

@@ -1,6 +1,7 @@
-"""Just enough of an API server to list and watch from, over plain HTTP on loopback."""
+"""Just enough of an API server to list and watch from, and to publish to, over plain HTTP on loopback."""
 
 import asyncio
+import copy
 import json
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -25,6 +26,11 @@ class Cluster:
     def __init__(self) -> None:
         self.objects: dict[str, dict[str, dict[str, Any]]] = {"apikeys": {}, "apikeyclasses": {}}
         self.paths: list[str] = []
+        self.usages: dict[str, dict[str, Any]] = {}
+        self.writes: list[tuple[str, dict[str, Any]]] = []
+        """Verb and body of every write that arrived."""
+        self.refusals: list[int] = []
+        """Statuses for the next writes: below 500 instead of carrying them out, from 500 on after that."""
         self._watchers: list[tuple[str, str | None, asyncio.Queue[dict[str, Any]]]] = []
 
     def put(self, plural: str, manifest: dict[str, Any]) -> None:
@@ -40,6 +46,22 @@ class Cluster:
         for watched, namespace, queue in self._watchers:
             if watched == plural and namespace in (None, manifest["metadata"].get("namespace")):
                 queue.put_nowait({"type": kind, "object": manifest})
+
+    async def take_usage(self, request: web.Request) -> web.Response:
+        """A create or a merge patch of an ApiKeyUsage in the namespace of the kubeconfig."""
+        body = await request.json()
+        self.writes.append((request.method, copy.deepcopy(body)))
+        refusal = self.refusals.pop(0) if self.refusals else 200
+        if 200 < refusal < 500:
+            return web.json_response({"reason": "Refused"}, status=refusal)
+        name = request.match_info.get("name") or body["metadata"]["name"]
+        if (name in self.usages) == (request.method == "POST"):
+            return web.json_response({"reason": "Refused"}, status=409 if request.method == "POST" else 404)
+        known = self.usages.setdefault(name, {"uses": {}})
+        known["uses"] |= body["spec"].pop("uses")
+        known["uses"] = {key: at for key, at in known["uses"].items() if at is not None}
+        known |= body["spec"]
+        return web.json_response({}, status=refusal)
 
     async def answer(self, request: web.Request) -> web.StreamResponse:
         self.paths.append(request.path)
@@ -69,6 +91,8 @@ async def running_cluster(directory: Path) -> AsyncIterator[tuple[Cluster, Path]
     group = "/apis/keywright.dev/v1alpha1"
     app.router.add_get(f"{group}/namespaces/{{namespace}}/{{plural}}", cluster.answer)
     app.router.add_get(f"{group}/{{plural}}", cluster.answer)
+    app.router.add_post(f"{group}/namespaces/payments/apikeyusages", cluster.take_usage)
+    app.router.add_patch(f"{group}/namespaces/payments/apikeyusages/{{name}}", cluster.take_usage)
     runner = web.AppRunner(app, shutdown_timeout=0.1)
     await runner.setup()
     site = web.TCPSite(runner, "127.0.0.1", 0)

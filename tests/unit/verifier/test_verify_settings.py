@@ -44,6 +44,7 @@ def test_every_flag() -> None:
         ],
         *["--namespace", "a", "--namespace", "b", "--class", "x", "--class", "y", "--max-staleness", "2m30s"],
         *["--argon2-workers", "3", "--argon2-queue", "7", "--max-connections", "9"],
+        *["--usage", "off", "--usage-interval", "5m"],
     )
     assert settings == VerifierSettings(
         listen=Unix(Path("/run/kw.sock")),
@@ -57,6 +58,8 @@ def test_every_flag() -> None:
         argon2_workers=3,
         argon2_queue=7,
         max_connections=9,
+        usage=False,
+        usage_interval=300.0,
     )
 
 
@@ -100,6 +103,9 @@ def test_a_flag_wins_over_its_twin() -> None:
         (["--argon2-workers", "0"], "--argon2-workers"),
         (["--argon2-queue", "many"], "--argon2-queue"),
         (["--max-connections", "-1"], "--max-connections"),
+        (["--usage", "maybe"], "--usage"),
+        (["--usage-interval", "0s"], "--usage-interval"),
+        (["--usage-interval", "often"], "--usage-interval"),
         (["--tls-cert", "c"], "--tls-key"),
         (["--tls-key", "k"], "--tls-cert"),
         (["--client-ca", "a"], "--tls-cert"),
