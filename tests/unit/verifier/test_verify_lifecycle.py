@@ -9,6 +9,7 @@ import pytest
 
 from keywright.domain.times import format_instant, parse_instant
 from keywright.verifier.records import read_api_key
+from keywright.verifier.rights import RightsPool
 from tests.unit.verifier.builders import NOW, api_key, at, mint, record
 from tests.unit.verifier.wire import Served
 
@@ -16,7 +17,7 @@ KEY = mint()
 
 
 def ends_at(manifest: dict[str, Any]) -> float:
-    (entry,) = read_api_key(manifest)
+    (entry,) = read_api_key(manifest, RightsPool())
     return entry.ends_at - NOW.timestamp()
 
 
@@ -96,7 +97,7 @@ async def test_an_object_that_is_being_deleted_is_gone(served: Served) -> None:
 @pytest.mark.parametrize("state", ["Pending", "Current", "Retiring"])
 async def test_every_state_is_accepted_until_its_end(served: Served, state: str) -> None:
     """A key that has been delivered works before the operator has got round to saying so."""
-    served.verifier.index.put(api_key(record(KEY, state=state, expiresAt=at(60))))
+    served.verifier.index.put(api_key(record(KEY, state=state, expiresAt=at(3600))))
     assert (await served.present(KEY.text)).status == 200
 
 
