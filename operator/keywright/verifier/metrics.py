@@ -25,6 +25,8 @@ class Metrics:
         "http_errors",
         "proof_hits",
         "refused",
+        "rules_refused",
+        "rules_taken",
         "usage_failures",
         "usage_writes",
     )
@@ -41,6 +43,8 @@ class Metrics:
         self.connections_refused = 0
         self.usage_writes = 0
         self.usage_failures = 0
+        self.rules_taken = 0
+        self.rules_refused = 0
 
     def samples(self) -> list[Sample]:
         """The counters as families."""
@@ -60,6 +64,8 @@ class Metrics:
             _counter("connections_refused", "Connections refused at the cap.", self.connections_refused),
             _counter("usage_writes", "ApiKeyUsage objects written.", self.usage_writes),
             _counter("usage_failures", "Attempts at that which failed.", self.usage_failures),
+            _counter("rules_taken", "Rules files that were taken.", self.rules_taken),
+            _counter("rules_refused", "Rules files that were missing or wrong.", self.rules_refused),
         ]
 
 

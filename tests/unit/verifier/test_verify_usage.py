@@ -14,6 +14,7 @@ from keywright.kube.client import connect
 from keywright.kube.credentials import load
 from keywright.verifier.metrics import Metrics
 from keywright.verifier.records import Entry, read_api_key
+from keywright.verifier.rights import RightsPool
 from keywright.verifier.usage import FORGET_AFTER, Publisher, Used, name_instance
 from tests.unit.verifier.builders import api_key, mint, record
 from tests.unit.verifier.cluster import Cluster, running_cluster
@@ -60,7 +61,7 @@ async def publishing(tmp_path: Path) -> AsyncIterator[Publishing]:
 
 
 def entry(number: int = 1) -> Entry:
-    (read,) = read_api_key(api_key(record(mint(number)), name=f"key-{number}", uid=f"uid-{number}"))
+    (read,) = read_api_key(api_key(record(mint(number)), name=f"key-{number}", uid=f"uid-{number}"), RightsPool())
     return read
 
 
