@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from datetime import datetime
 
 from keywright.domain.keyclass import BUILT_IN, resolve
+from keywright.verifier.limits import NO_LIMITS, ClassLimits
 
 __all__ = ["BUILT_IN_CLASS", "DEFAULT_HEADERS", "DEFAULT_SCHEMES", "Acceptance", "AcceptedClass", "Carrier", "accept"]
 
@@ -24,6 +25,7 @@ class AcceptedClass:
     schemes: tuple[str, ...] = DEFAULT_SCHEMES
     headers: tuple[str, ...] = DEFAULT_HEADERS
     warn_before: float
+    limits: ClassLimits = NO_LIMITS
     is_default: bool = False
     created_at: datetime | None = None
 
@@ -38,11 +40,14 @@ Carrier = Mapping[str, AcceptedClass]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Acceptance:
-    """``schemes`` and ``headers`` are keyed in lower case. ``challenges`` names the schemes to challenge with."""
+    """``schemes`` and ``headers`` are keyed in lower case. ``challenges`` names the schemes to challenge with.
+    ``limits`` holds, by class name, what the classes that have rate limits say of them.
+    """
 
     schemes: Mapping[bytes, Carrier]
     headers: Mapping[bytes, Carrier]
     challenges: tuple[str, ...]
+    limits: Mapping[str, ClassLimits]
     class_names: tuple[str, ...]
 
 
@@ -65,5 +70,6 @@ def accept(wanted: Collection[str], existing: Iterable[AcceptedClass]) -> Accept
         headers=headers,
         # A 401 always has a challenge (RFC 9110 section 15.5.2), also when no class names a scheme.
         challenges=tuple(challenges.values()) or DEFAULT_SCHEMES[:1],
+        limits={name: each.limits for name, each in classes.items() if each.limits.limits},
         class_names=tuple(classes),
     )

@@ -40,9 +40,9 @@ class Answers:
             for each in carrier.values()
         }
 
-    def allow(self, entry: Entry, now: float) -> bytes:
-        """200 with all identity headers. What is not said yet is ``-``: some proxies skip an empty value and
-        let the client's own header through.
+    def allow(self, entry: Entry, now: float, fields: bytes = b"") -> bytes:
+        """200 with all identity headers, and with ``fields`` (whole lines). What is not said yet is ``-``: some
+        proxies skip an empty value and let the client's own header through.
         """
         class_lines, warn_before = self._classes[entry.class_name]
         path = entry.path
@@ -50,13 +50,13 @@ class Answers:
             ends_at = format_instant(datetime.fromtimestamp(entry.ends_at, UTC)).encode("ascii")
             class_lines = b"\r\nX-Auth-Key-Expires: " + ends_at + class_lines
         return b"".join(
-            (_ALLOWED, self._dater.line(now), _SUBJECT, path, _KEY, path, _KEY_ID, entry.key_id, class_lines)
+            (_ALLOWED, self._dater.line(now), fields, _SUBJECT, path, _KEY, path, _KEY_ID, entry.key_id, class_lines)
         )
 
-    def refuse(self, refusal: Refusal, now: float, *, for_nginx: bool = False) -> bytes:
-        """The answer for a refusal, in nginx's terms when its configuration asked for them."""
-        table = self._for_nginx if for_nginx else self._refusals
-        return self._dater.complete(table[refusal], now)
+    def refuse(self, refusal: Refusal, now: float, *, for_nginx: bool = False, fields: bytes = b"") -> bytes:
+        """The answer for a refusal, in nginx's terms when its configuration asked for them, with ``fields``."""
+        line, rest = (self._for_nginx if for_nginx else self._refusals)[refusal]
+        return self._dater.complete((line, fields + rest), now)
 
 
 def _refusal(refusal: Refusal, acceptance: Acceptance, *, for_nginx: bool = False) -> Template:

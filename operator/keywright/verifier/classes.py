@@ -19,6 +19,7 @@ from keywright.verifier.acceptance import (
     AcceptedClass,
     accept,
 )
+from keywright.verifier.limits import read_class_limits
 from keywright.verifier.records import read_uid
 
 __all__ = ["Classes", "read_class"]
@@ -113,6 +114,7 @@ def read_class(manifest: Mapping[str, Any]) -> AcceptedClass | None:
             schemes=schemes,
             headers=headers,
             warn_before=(parse_duration(warn_before) if warn_before else BUILT_IN.warn_before).total_seconds(),
+            limits=read_class_limits(spec),
             is_default=(metadata.get("annotations") or {}).get(DEFAULT_ANNOTATION) == "true",
             created_at=parse_instant(created) if created else None,
         )

@@ -1,7 +1,8 @@
 """``/verify``: from a request head to an answer.
 
 The steps stand here in their order: where the request came in, is the picture fresh, which key does it present,
-what is the verdict. What a request needs beyond a live key joins between the verdict and the answer.
+what is the verdict, and may a request that is allowed be charged to its limits. What a request needs beyond a live
+key joins between the verdict and the charge.
 """
 
 import time
@@ -15,6 +16,8 @@ from keywright.verifier.answers import Answers
 from keywright.verifier.credentials import AUTHORIZATION, Field, find_key
 from keywright.verifier.engine import Engine, Outcome, Unproven
 from keywright.verifier.freshness import Freshness
+from keywright.verifier.limiter import Limiter, Ruling
+from keywright.verifier.limits import Charged, Quota, quota_of
 from keywright.verifier.metrics import Metrics
 from keywright.verifier.records import Entry
 from keywright.verifier.request import Request
@@ -39,6 +42,7 @@ class VerifyEndpoint:
     def __init__(
         self,
         engine: Engine,
+        limiter: Limiter,
         freshness: Freshness,
         metrics: Metrics,
         dater: Dater,
@@ -47,6 +51,7 @@ class VerifyEndpoint:
         monotonic: Callable[[], float] = time.monotonic,
     ) -> None:
         self._engine = engine
+        self._limiter = limiter
         self._freshness = freshness
         self._metrics = metrics
         self._dater = dater
@@ -84,8 +89,7 @@ class VerifyEndpoint:
         if needs_scope and isinstance(outcome, Entry | Unproven):
             outcome = verdicts.INSUFFICIENT_SCOPE
         if isinstance(outcome, Entry):
-            self._metrics.allowed += 1
-            return self._answers.allow(outcome, now)
+            return self._charge(outcome, now, for_nginx=for_nginx)
         if isinstance(outcome, Unproven):
             return self._answer_later(credentials, outcome, for_nginx=for_nginx)
         return self._refuse(outcome, now, for_nginx=for_nginx)
@@ -106,9 +110,47 @@ class VerifyEndpoint:
             outcome = await self._engine.prove(outcome) or self._judge(credentials, self._wall_clock())
         now = self._wall_clock()
         if isinstance(outcome, Entry):
-            self._metrics.allowed += 1
-            return self._answers.allow(outcome, now)
+            answer = self._charge(outcome, now, for_nginx=for_nginx)
+            return answer if isinstance(answer, bytes) else await answer
         return self._refuse(outcome if isinstance(outcome, Refusal) else verdicts.BUSY, now, for_nginx=for_nginx)
+
+    def _charge(self, entry: Entry, now: float, *, for_nginx: bool) -> bytes | Coroutine[Any, Any, bytes]:
+        """Charge an allowed request to its limits, and answer it."""
+        limits = self._acceptance.limits.get(entry.class_name)
+        if limits is None:
+            self._metrics.allowed += 1
+            return self._answers.allow(entry, now)
+        quota = entry.quota
+        if quota is None or quota.source is not limits:
+            quota = entry.quota = quota_of(entry.class_name, limits, entry.path, entry.limits)
+        ruling = self._limiter.charge(quota)
+        if ruling is None or isinstance(ruling, Charged | Refusal):
+            return self._conclude(ruling, self._answers, entry, quota, now, for_nginx=for_nginx)
+        return self._charge_later(ruling, self._answers, entry, quota, for_nginx=for_nginx)
+
+    async def _charge_later(
+        self,
+        ruling: Coroutine[Any, Any, Ruling],
+        answers: Answers,
+        entry: Entry,
+        quota: Quota,
+        *,
+        for_nginx: bool,
+    ) -> bytes:
+        # By the answers of when the request was judged, a few milliseconds ago: the class may have gone since.
+        return self._conclude(await ruling, answers, entry, quota, self._wall_clock(), for_nginx=for_nginx)
+
+    def _conclude(
+        self, ruling: Ruling, answers: Answers, entry: Entry, quota: Quota, now: float, *, for_nginx: bool
+    ) -> bytes:
+        if isinstance(ruling, Refusal):
+            return self._refuse(ruling, now, for_nginx=for_nginx)
+        fields = quota.fields(ruling) if ruling is not None else b""
+        if ruling is not None and ruling.retry_after:
+            self._metrics.refused[verdicts.RATE_LIMITED.code] += 1
+            return answers.refuse(verdicts.RATE_LIMITED, now, for_nginx=for_nginx, fields=fields)
+        self._metrics.allowed += 1
+        return answers.allow(entry, now, fields)
 
     def _refuse(self, refusal: Refusal, now: float, *, for_nginx: bool) -> bytes:
         self._metrics.refused[refusal.code] += 1

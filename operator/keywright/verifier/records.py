@@ -17,6 +17,7 @@ from keywright.domain import hashing
 from keywright.domain.apikey import earliest
 from keywright.domain.times import parse_duration, parse_instant
 from keywright.verifier import verdicts
+from keywright.verifier.limits import KeyLimits, Quota, read_key_limits
 from keywright.verifier.verdicts import Refusal
 
 __all__ = ["Entry", "read_api_key", "read_uid"]
@@ -33,7 +34,8 @@ class Entry:
 
     ``barred`` is the refusal that a proven key gets for as long as its ApiKey is revoked or suspended.
     ``proof`` is the keyed digest of the plain key that was proven against ``hash``; it lives and dies with
-    the triple of uid, id and hash (invariant 12).
+    the triple of uid, id and hash (invariant 12). ``quota`` is what a request is charged to, kept from the last
+    request for as long as the class's limits are the same.
     """
 
     key_id: bytes
@@ -47,7 +49,9 @@ class Entry:
     ends_at: float
     is_retiring: bool
     barred: Refusal | None
+    limits: KeyLimits | None
     proof: bytes | None = None
+    quota: Quota | None = None
 
     def __repr__(self) -> str:
         return f"Entry({self.path.decode()}, {self.key_id.decode()})"
@@ -105,6 +109,7 @@ class _Facts:
     class_name: str
     created_at: float
     barred: Refusal | None
+    limits: KeyLimits | None
     ends: datetime | None
     ttl: Any
 
@@ -125,6 +130,7 @@ def _read_object(metadata: Mapping[str, Any], spec: Mapping[str, Any], status: M
         class_name=sys.intern(_name(status["className"])),
         created_at=parse_instant(_text(metadata["creationTimestamp"])).timestamp(),
         barred=barred,
+        limits=read_key_limits(spec, status),
         ends=_instant(spec.get("expiresAt")),
         ttl=parse_duration(_text(ttl)) if ttl is not None else None,
     )
@@ -154,6 +160,7 @@ def _read_record(record: Mapping[str, Any], facts: _Facts) -> Entry:
         ends_at=ends.timestamp() if ends is not None else math.inf,
         is_retiring=record.get("state") == "Retiring",
         barred=facts.barred,
+        limits=facts.limits,
     )
 
 

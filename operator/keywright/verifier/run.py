@@ -8,7 +8,8 @@ import signal
 from collections.abc import Coroutine, Sequence
 from contextlib import AsyncExitStack, suppress
 from dataclasses import dataclass
-from typing import Any
+from pathlib import Path
+from typing import Any, cast
 
 import uvloop
 
@@ -24,12 +25,14 @@ from keywright.verifier.engine import Engine
 from keywright.verifier.freshness import Freshness, Watched
 from keywright.verifier.hub import Hub
 from keywright.verifier.index import Index, NamespaceView
+from keywright.verifier.limiter import Limiter, OnFailure, SharedStore
 from keywright.verifier.listener import listen, tls_context
 from keywright.verifier.metrics import Metrics
 from keywright.verifier.prover import Prover
 from keywright.verifier.request import Limits
 from keywright.verifier.responses import Dater
 from keywright.verifier.settings import VerifierSettings
+from keywright.verifier.store_address import StoreAddress, parse_store
 
 __all__ = ["Verifier", "assemble", "run"]
 
@@ -58,26 +61,40 @@ class Verifier:
     index: Index
     classes: Classes
     prover: Prover
+    limiter: Limiter
     metrics: Metrics
     verify_hub: Hub
     admin_hub: Hub
 
 
 def assemble(settings: VerifierSettings, watches: Sequence[Watched]) -> Verifier:
-    """Connect the parts. ``watches`` may be filled until the first request."""
+    """Connect the parts. ``watches`` may be filled until the first request.
+
+    Raises:
+        KeywrightError: if the rate limit store that was asked for cannot be used as things are.
+
+    """
     metrics, dater, index = Metrics(), Dater(), Index()
     prover = Prover(index.entries, workers=settings.argon2_workers, capacity=settings.argon2_queue, metrics=metrics)
     freshness = Freshness(watches, settings.max_staleness)
-    endpoint = VerifyEndpoint(Engine(index, prover, metrics), freshness, metrics, dater)
+    limiter = Limiter(_shared_store(settings, metrics), settings.rate_limit_on_failure, metrics)
+    endpoint = VerifyEndpoint(Engine(index, prover, metrics), limiter, freshness, metrics, dater)
     classes = Classes(settings.classes, endpoint.publish)
     verify_hub = Hub(endpoint, Limits(connections=settings.max_connections), metrics, dater)
     admin = AdminEndpoint(
-        freshness=freshness, index=index, prover=prover, metrics=metrics, dater=dater, verify_hub=verify_hub
+        freshness=freshness,
+        index=index,
+        prover=prover,
+        limiter=limiter,
+        metrics=metrics,
+        dater=dater,
+        verify_hub=verify_hub,
     )
     return Verifier(
         index=index,
         classes=classes,
         prover=prover,
+        limiter=limiter,
         metrics=metrics,
         verify_hub=verify_hub,
         # Its traffic is nobody's business but its own, so it has counters that nobody reads.
@@ -138,7 +155,42 @@ def _for_ever(verifier: Verifier, watches: Sequence[Reflector]) -> list[Coroutin
         *(watch.run() for watch in watches),
         verifier.verify_hub.keep_sweeping(),
         verifier.admin_hub.keep_sweeping(),
+        *verifier.limiter.chores(),
     ]
+
+
+_MEANWHILE = {
+    OnFailure.LOCAL: "each verifier counts for itself",
+    OnFailure.OPEN: "nothing is limited",
+    OnFailure.CLOSED: "keys with limits are answered 503",
+}
+
+
+def _shared_store(settings: VerifierSettings, metrics: Metrics) -> SharedStore | None:
+    address, file = settings.rate_limit_store, settings.rate_limit_store_file
+    if address is None and file is None:
+        return None
+    try:
+        # Here and not above: only who shares limits pays for it.
+        from keywright.verifier.redis_store import RedisStore  # noqa: PLC0415
+    except ImportError:
+        raise KeywrightError("a rate limit store needs one more package: pip install 'keywright[redis]'") from None
+
+    def locate() -> StoreAddress:
+        return address if address is not None else _read_store_file(cast(Path, file))
+
+    locate()
+    return RedisStore(locate, metrics, meanwhile=_MEANWHILE[settings.rate_limit_on_failure])
+
+
+def _read_store_file(path: Path) -> StoreAddress:
+    try:
+        return parse_store(path.read_text(encoding="utf-8"))
+    except (OSError, UnicodeDecodeError) as error:
+        why = getattr(error, "strerror", None) or "not text"
+        raise KeywrightError(f"cannot read {path}: {why}: check --rate-limit-store-file") from None
+    except ValueError as error:
+        raise KeywrightError(f"{path} is {error}: check --rate-limit-store-file") from None
 
 
 async def _settle(verifier: Verifier, watches: Sequence[Reflector]) -> None:

@@ -12,11 +12,13 @@ __all__ = [
     "EXPIRED",
     "INSUFFICIENT_SCOPE",
     "INVALID",
+    "LIMITS_UNKNOWN",
     "MALFORMED_MISTYPED",
     "MALFORMED_PREFIX",
     "MALFORMED_WHITE_SPACE",
     "MISSING",
     "NOT_IN_SYNC",
+    "RATE_LIMITED",
     "REFUSALS",
     "REPEATED_CREDENTIAL",
     "REVOKED",
@@ -39,6 +41,7 @@ class Code(StrEnum):
     REVOKED_KEY = "revoked_key"
     SUSPENDED_KEY = "suspended_key"
     INSUFFICIENT_SCOPE = "insufficient_scope"
+    RATE_LIMITED = "rate_limited"
     UNAVAILABLE = "unavailable"
 
 
@@ -96,6 +99,12 @@ INSUFFICIENT_SCOPE = Refusal(
     detail="This API key does not have the scope that is required here.",
     error="insufficient_scope",
 )
+RATE_LIMITED = Refusal(
+    code=Code.RATE_LIMITED,
+    status=429,
+    detail="A rate limit of this API key is used up. RateLimit says which, Retry-After says when to try again.",
+    is_challenged=False,
+)
 NOT_IN_SYNC = Refusal(
     code=Code.UNAVAILABLE,
     status=503,
@@ -107,6 +116,13 @@ BUSY = Refusal(
     code=Code.UNAVAILABLE,
     status=503,
     detail="Too many keys are being checked for the first time. Try again in a moment.",
+    is_challenged=False,
+    retry_after=1,
+)
+LIMITS_UNKNOWN = Refusal(
+    code=Code.UNAVAILABLE,
+    status=503,
+    detail="The rate limits cannot be looked up at the moment. Try again in a moment.",
     is_challenged=False,
     retry_after=1,
 )
@@ -123,7 +139,9 @@ REFUSALS = (
     REVOKED,
     SUSPENDED,
     INSUFFICIENT_SCOPE,
+    RATE_LIMITED,
     NOT_IN_SYNC,
     BUSY,
+    LIMITS_UNKNOWN,
 )
 """Every refusal there is, so that answers can be prepared for all of them."""

@@ -7,6 +7,7 @@ import pytest
 
 from keywright.addresses import Tcp
 from keywright.errors import KeywrightError
+from keywright.verifier.limiter import OnFailure
 from keywright.verifier.listener import Unix
 from keywright.verifier.settings import VerifierSettings, add_arguments, from_arguments
 
@@ -44,6 +45,7 @@ def test_every_flag() -> None:
         ],
         *["--namespace", "a", "--namespace", "b", "--class", "x", "--class", "y", "--max-staleness", "2m30s"],
         *["--argon2-workers", "3", "--argon2-queue", "7", "--max-connections", "9"],
+        *["--rate-limit-store-file", "r", "--rate-limit-on-failure", "closed"],
     )
     assert settings == VerifierSettings(
         listen=Unix(Path("/run/kw.sock")),
@@ -57,6 +59,8 @@ def test_every_flag() -> None:
         argon2_workers=3,
         argon2_queue=7,
         max_connections=9,
+        rate_limit_store_file=Path("r"),
+        rate_limit_on_failure=OnFailure.CLOSED,
     )
 
 
@@ -71,12 +75,16 @@ def test_every_twin() -> None:
         KEYWRIGHT_ARGON2_WORKERS="2",
         KEYWRIGHT_ARGON2_QUEUE="",
         KEYWRIGHT_MAX_CONNECTIONS="5",
+        KEYWRIGHT_RATE_LIMIT_STORE="redis://h",
+        KEYWRIGHT_RATE_LIMIT_ON_FAILURE="open",
     )
     assert (settings.listen, settings.admin_listen) == (Tcp("0.0.0.0", 1), Tcp("", 2))
     assert (settings.namespaces, settings.classes) == (("a", "b"), ("x",))
     assert (settings.max_staleness, settings.argon2_workers) == (600.0, 2)
     assert (settings.argon2_queue, settings.max_connections) == (64, 5)
+    assert (str(settings.rate_limit_store), settings.rate_limit_on_failure) == ("h:6379", OnFailure.OPEN)
     assert settle(KEYWRIGHT_ALL_NAMESPACES="true").all_namespaces
+    assert settle(KEYWRIGHT_RATE_LIMIT_STORE_FILE="f").rate_limit_store_file == Path("f")
 
 
 def test_a_flag_wins_over_its_twin() -> None:
@@ -103,6 +111,9 @@ def test_a_flag_wins_over_its_twin() -> None:
         (["--tls-cert", "c"], "--tls-key"),
         (["--tls-key", "k"], "--tls-cert"),
         (["--client-ca", "a"], "--tls-cert"),
+        (["--rate-limit-on-failure", "fail"], "--rate-limit-on-failure"),
+        (["--rate-limit-on-failure", "open"], "--rate-limit-on-failure"),
+        (["--rate-limit-store", "redis://h", "--rate-limit-store-file", "f"], "--rate-limit-store-file"),
         (["--namespace", "a", "--all-namespaces"], "--namespace"),
     ],
 )
