@@ -217,12 +217,12 @@ def test_a_window_of_no_length_counts_as_a_second() -> None:
 )
 def test_odd_limits_are_errors(odd: Any) -> None:
     """What the schema would not let through is not guessed at."""
-    with pytest.raises(ValueError, match="rate limit|duration"):
+    with pytest.raises(ValueError, match=r"rate limit|duration"):
         read_class_limits({"rateLimits": odd})
     if odd == [{"name": "minute", "requests": 1}]:
         return
     for spec, status in (({"rateLimits": odd}, {}), ({}, {"effective": {"rateLimits": odd}})):
-        with pytest.raises(ValueError, match="rate limit|duration"):
+        with pytest.raises(ValueError, match=r"rate limit|duration"):
             read_key_limits(spec, status)
 
 
