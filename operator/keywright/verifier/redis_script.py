@@ -9,7 +9,8 @@ __all__ = ["SCRIPT"]
 
 # KEYS: one for each limit. ARGV: for each limit how many requests, and the window in seconds.
 # Returns: seconds until the request would pass (0: it was charged), then for each limit what is left and in how many
-# seconds more will be. Numbers are written down by text(), because the server may write large ones as 1e+11.
+# seconds more will be. Numbers are written down by text(), because the server may write large ones as 1e+11. No loop
+# goes beyond the newest slot, so a hash that somebody else has written to cannot hold up the server.
 SCRIPT = """
 local SLOTS = 50
 local time = redis.call('TIME')
@@ -33,13 +34,14 @@ for i, key in ipairs(KEYS) do
     slot = newest
   end
   if total > 0 and oldest < slot - SLOTS then
-    while total > 0 do
+    while oldest <= newest do
       local came = count(key, oldest)
       if came > 0 and oldest >= slot - SLOTS then break end
       total = total - came
       redis.call('HDEL', key, text(oldest))
       oldest = oldest + 1
     end
+    if oldest > newest then total = 0 end
     redis.call('HSET', key, 'n', text(total), 'o', text(oldest))
   end
   is_full = is_full or total >= requests
@@ -64,7 +66,7 @@ for i, key in ipairs(KEYS) do
     end
   elseif w.total >= w.requests then
     local left = w.total - count(key, returns)
-    while left >= w.requests do
+    while left >= w.requests and returns < w.newest do
       returns = returns + 1
       left = left - count(key, returns)
     end

@@ -1,7 +1,7 @@
 """Budgets that several verifiers share, on a Redis or Valkey server.
 
-While the server is away nobody waits for it: the store says at once that it cannot tell, and connects anew in the
-background. Loaded only where a store was asked for; ``pip install keywright[redis]`` brings what it needs.
+While the server is away, or late, nobody waits for it: the store says at once that it cannot tell, and connects anew
+in the background. Loaded only where a store was asked for; ``pip install keywright[redis]`` brings what it needs.
 """
 
 import asyncio
@@ -27,7 +27,7 @@ ANSWER_SECONDS = 0.020
 CONNECT_SECONDS = 2.0
 # How long to wait before connecting anew: doubled each time, with jitter, until a connection has lasted.
 LEAST_PAUSE, MOST_PAUSE = 0.1, 5.0
-LASTING_SECONDS = 10.0
+LASTING_SECONDS = 1.0
 
 
 class RedisStore:
@@ -45,19 +45,20 @@ class RedisStore:
     @property
     def is_up(self) -> bool:
         """Whether the server answers."""
-        return self._link is not None
+        return self._link is not None and not self._link.is_late
 
     def charge(self, quota: Quota) -> Awaitable[Charged | None] | None:
         """Charge one request, in one round trip."""
         link = self._link
-        if link is None:
+        if link is None or link.is_late:
             return None
         keys: list[bytes] = []
         numbers: list[int] = []
         for key, requests, seconds in quota.charges:
             keys.append(key)
             numbers += (requests, seconds)
-        return self._read(link, link.ask((b"EVALSHA", self._script, len(keys), *keys, *numbers)), quota)
+        command: list[bytes | int] = [b"EVALSHA", self._script, len(keys), *keys, *numbers]
+        return self._read(link, link.ask(command, ANSWER_SECONDS), quota)
 
     async def keep_connected(self) -> None:
         """Hold a connection for ever."""
@@ -88,6 +89,8 @@ class RedisStore:
 
     async def _read(self, link: Link, awaited: Awaitable[Reply], quota: Quota) -> Charged | None:
         reply = await awaited
+        if reply is None:
+            return None
         if not isinstance(reply, list):
             # A script that was flushed, a replica, no memory: connecting anew mends it, or finds out that it is so.
             link.close(f"it refuses to count: {_word(reply)}")
@@ -103,27 +106,27 @@ class RedisStore:
 
         """
         address = self._locate()
-        loop = asyncio.get_running_loop()
+        tls = ssl.create_default_context() if address.is_tls else None
         async with asyncio.timeout(CONNECT_SECONDS):
-            _, link = await loop.create_connection(
-                lambda: Link(ANSWER_SECONDS),
-                address.tcp.host,
-                address.tcp.port,
-                ssl=ssl.create_default_context() if address.is_tls else None,
+            _, link = await asyncio.get_running_loop().create_connection(
+                Link, address.tcp.host, address.tcp.port, ssl=tls
             )
-        try:
-            if address.password is not None:
-                names = (address.user,) if address.user is not None else ()
-                await _demand(link, "AUTH", *names, address.password)
-            if address.database:
-                await _demand(link, "SELECT", address.database)
-            self._script = await _demand(link, "SCRIPT", "LOAD", SCRIPT)
-            # A replica, a full server and one that denies our keys would accept all of the above.
-            await _demand(link, "SET", "keywright:probe", "1", "PX", "1000")
-        except BaseException:
-            link.close("it was not to be used")
-            raise
+            try:
+                await self._prepare(link, address)
+            except BaseException:
+                link.close("it was not to be used")
+                raise
         return link
+
+    async def _prepare(self, link: Link, address: StoreAddress) -> None:
+        if address.password is not None:
+            names = (address.user,) if address.user is not None else ()
+            await _demand(link, "AUTH", *names, address.password)
+        if address.database:
+            await _demand(link, "SELECT", address.database)
+        self._script = await _demand(link, "SCRIPT", "LOAD", SCRIPT)
+        # A replica, a full server and one that denies our keys would accept all of the above.
+        await _demand(link, "SET", "keywright:probe", "1", "PX", "1000")
 
 
 async def _demand(link: Link, name: str, *arguments: str | int) -> bytes:
@@ -142,5 +145,5 @@ def _word(reply: Reply) -> str:
 
 def _why(error: OSError) -> str:
     if isinstance(error, TimeoutError):
-        return f"no connection within {CONNECT_SECONDS:.0f} s"
+        return f"no answer within {CONNECT_SECONDS:.0f} s"
     return error.strerror or type(error).__name__

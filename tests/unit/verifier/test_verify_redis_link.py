@@ -1,6 +1,7 @@
 """One connection to a store: replies in order, a deadline for each, and an end that leaves nobody waiting."""
 
 import asyncio
+import socket
 import subprocess
 import sys
 import time
@@ -21,7 +22,7 @@ Serve = Callable[[asyncio.StreamReader, asyncio.StreamWriter], Awaitable[None]]
 
 
 @asynccontextmanager
-async def linked(serve: Serve, deadline: float = 5.0) -> AsyncIterator[Link]:
+async def linked(serve: Serve) -> AsyncIterator[Link]:
     """A link to a server that behaves as told."""
     served: list[asyncio.Task[None]] = []
 
@@ -39,7 +40,7 @@ async def linked(serve: Serve, deadline: float = 5.0) -> AsyncIterator[Link]:
 
     server = await asyncio.start_server(take, "127.0.0.1", 0)
     port = server.sockets[0].getsockname()[1]
-    _, link = await asyncio.get_running_loop().create_connection(lambda: Link(deadline), "127.0.0.1", port)
+    _, link = await asyncio.get_running_loop().create_connection(Link, "127.0.0.1", port)
     try:
         yield link
     finally:
@@ -49,6 +50,10 @@ async def linked(serve: Serve, deadline: float = 5.0) -> AsyncIterator[Link]:
             task.cancel()
         await asyncio.gather(*served, return_exceptions=True)
         await asyncio.sleep(0)
+
+
+def is_late(link: Link) -> bool:
+    return link.is_late
 
 
 async def test_replies_come_in_order() -> None:
@@ -67,36 +72,58 @@ async def test_replies_come_in_order() -> None:
         assert not link.lost.done()
 
 
-async def test_a_server_that_is_late_answers_nobody() -> None:
-    """All that wait are told at the deadline of the first, and what comes later is asked in vain at once."""
+async def test_a_server_that_is_late() -> None:
+    """Whoever waits is told at the deadline; the link is late until the server has caught up, and what comes too late
+    is nobody's answer."""
+    go_on = asyncio.Event()
+
+    async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await go_on.wait()
+        writer.write(b":1\r\n:2\r\n")
+        await reader.readuntil(b"again\r\n")
+        writer.write(b":3\r\n")
+
+    async with linked(serve) as link:
+        before = time.monotonic()
+        assert list(await asyncio.gather(link.ask(("PING",), 0.02), link.ask(("PING",), 0.02))) == [None, None]
+        assert time.monotonic() - before >= 0.015
+        assert is_late(link)
+        go_on.set()
+        async with asyncio.timeout(5):
+            while is_late(link):
+                await asyncio.sleep(0.001)
+        assert await link.ask(("PING", "again"), 5.0) == 3
+        assert not link.lost.done()
+
+
+async def test_a_server_that_does_not_catch_up() -> None:
+    """After a second the connection is given up, and nobody waits on it any more."""
 
     async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         await asyncio.sleep(30)
 
-    async with linked(serve, deadline=0.02) as link:
-        before = time.monotonic()
-        first = link.ask(("PING",))
-        assert list(await asyncio.gather(first, link.ask(("PING",)))) == [None, None]
-        assert 0.015 <= time.monotonic() - before < 5
-        assert link.lost.result() == "no answer within 20 ms"
+    async with linked(serve) as link:
+        assert await link.ask(("PING",), 0.02) is None
+        async with asyncio.timeout(10):
+            assert await link.lost == "no answer for 1 s"
         assert await link.ask(("PING",)) is None
 
 
 async def test_a_pause_of_our_own_is_not_the_server_s() -> None:
     """Replies that arrived while this process did something else are read before anybody is called late."""
-
-    async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        while await reader.read(1000):
-            writer.write(b"+PONG\r\n")
-
-    async with linked(serve, deadline=0.05) as link:
-        assert await link.ask(("PING",)) == b"PONG"
-        asking = link.ask(("PING",))
-        # The server runs on the same loop: let it answer, then sleep through the deadline with the reply unread.
-        for _ in range(3):
-            await asyncio.sleep(0)
+    near, far = socket.socketpair()
+    with far:
+        far.settimeout(5)
+        _, link = await asyncio.get_running_loop().create_connection(Link, sock=near)
+        asking = link.ask(("PING",), 0.05)
+        await asyncio.sleep(0.01)
+        assert far.recv(1000)
+        far.sendall(b"+PONG\r\n")
         time.sleep(0.2)
         assert await asking == b"PONG"
+        assert not link.is_late
+        link.close("the test is over")
+        await asyncio.sleep(0)
 
 
 @pytest.mark.parametrize(
