@@ -87,7 +87,12 @@ def operator(
 
 @contextlib.contextmanager
 def verifier(
-    kubeconfig: Path, log: Path, *flags: str, namespaces: Sequence[str] = (), ready: bool = True
+    kubeconfig: Path,
+    log: Path,
+    *flags: str,
+    namespaces: Sequence[str] = (),
+    ready: bool = True,
+    environment: dict[str, str] | None = None,
 ) -> Iterator[tuple[Process, str, str]]:
     """``keywright verifier``: the process, its verify address and its admin address."""
     listen, admin = free_address(), free_address()
@@ -102,7 +107,7 @@ def verifier(
         *chosen,
         *flags,
     ]
-    with start(command, kubeconfig=kubeconfig, log=log) as process:
+    with start(command, kubeconfig=kubeconfig, log=log, environment=environment) as process:
         if ready:
             wait_ready(process, admin)
         yield process, listen, admin

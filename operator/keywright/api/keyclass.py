@@ -185,7 +185,10 @@ class ApiKeyClassSpec(ResourceModel):
             "x-kubernetes-list-type": "map",
             "x-kubernetes-list-map-keys": ["name"],
             "x-kubernetes-validations": [
-                cel("self.all(l, has(l.window))", "a rate limit of a class states its window, as in 1m")
+                cel(
+                    "self.all(l, has(l.window) && l.window.matches('[1-9]'))",
+                    "a rate limit of a class states its window, which is not nothing: as in 1m",
+                )
             ],
         },
     )

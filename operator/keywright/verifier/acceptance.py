@@ -7,9 +7,9 @@ from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
 
-from keywright.domain.apikey import RateLimit
-from keywright.domain.keyclass import BUILT_IN, Authorization, RateLimitPer, resolve
+from keywright.domain.keyclass import BUILT_IN, Authorization, resolve
 from keywright.domain.scopes import Catalogue
+from keywright.verifier.limits import NO_LIMITS, ClassLimits
 
 __all__ = ["BUILT_IN_CLASS", "DEFAULT_HEADERS", "DEFAULT_SCHEMES", "Acceptance", "AcceptedClass", "Carrier", "accept"]
 
@@ -28,8 +28,7 @@ class AcceptedClass:
     warn_before: float
     roles: Mapping[str, tuple[str, ...]] = field(default_factory=lambda: BUILT_IN.roles)
     scopes: Catalogue = field(default_factory=dict)
-    rate_limits: tuple[RateLimit, ...] = ()
-    rate_limit_per: RateLimitPer = RateLimitPer.KEY
+    limits: ClassLimits = NO_LIMITS
     authorization: Authorization = Authorization.SCOPES
     is_default: bool = False
     created_at: datetime | None = None
@@ -46,13 +45,14 @@ Carrier = Mapping[str, AcceptedClass]
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Acceptance:
     """``schemes`` and ``headers`` are keyed in lower case. ``challenges`` names the schemes to challenge with.
-    ``classes`` holds all that are accepted, by name.
+    ``classes`` holds all that are accepted, ``limits`` what those that have rate limits say of them, both by name.
     """
 
     schemes: Mapping[bytes, Carrier]
     headers: Mapping[bytes, Carrier]
     challenges: tuple[str, ...]
     classes: Carrier
+    limits: Mapping[str, ClassLimits]
 
 
 def accept(wanted: Collection[str], existing: Iterable[AcceptedClass]) -> Acceptance:
@@ -75,4 +75,5 @@ def accept(wanted: Collection[str], existing: Iterable[AcceptedClass]) -> Accept
         # A 401 always has a challenge (RFC 9110 section 15.5.2), also when no class names a scheme.
         challenges=tuple(challenges.values()) or DEFAULT_SCHEMES[:1],
         classes=classes,
+        limits={name: each.limits for name, each in classes.items() if each.limits.limits},
     )

@@ -8,6 +8,7 @@ from keywright.exposition import CONTENT_TYPE, Sample, expose
 from keywright.verifier.freshness import Freshness
 from keywright.verifier.hub import Hub
 from keywright.verifier.index import Index
+from keywright.verifier.limiter import Limiter
 from keywright.verifier.metrics import Metrics
 from keywright.verifier.prover import Prover
 from keywright.verifier.request import Request
@@ -30,6 +31,7 @@ class AdminEndpoint:
         freshness: Freshness,
         index: Index,
         prover: Prover,
+        limiter: Limiter,
         metrics: Metrics,
         dater: Dater,
         verify_hub: Hub,
@@ -38,6 +40,7 @@ class AdminEndpoint:
         self._freshness = freshness
         self._index = index
         self._prover = prover
+        self._limiter = limiter
         self._metrics = metrics
         self._dater = dater
         self._verify_hub = verify_hub
@@ -76,10 +79,16 @@ class AdminEndpoint:
         return None
 
     def _gauges(self) -> list[Sample]:
-        age = self._freshness.age()
+        age, is_store_up = self._freshness.age(), self._limiter.is_store_up
         return [
             _gauge("keys", "Key records in the index.", len(self._index.entries)),
             _gauge("argon2_waiting", "Argon2 runs waiting for their turn.", self._prover.waiting),
+            _gauge("limit_windows", "Rate limit windows held in memory.", self._limiter.windows),
+            *(
+                [_gauge("limit_store_up", "Whether the rate limit store answers.", is_store_up)]
+                if is_store_up is not None
+                else []
+            ),
             _gauge("connections_open", "Open client connections.", len(self._verify_hub.connections)),
             _gauge("ready", "Whether verdicts are given.", self._unready() is None),
             *(

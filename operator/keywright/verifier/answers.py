@@ -43,32 +43,42 @@ class Answers:
         self._refusals = {each: _refusal(each, acceptance) for each in REFUSALS}
         self._for_nginx = {each: _refusal(each, acceptance, for_nginx=True) for each in REFUSALS}
 
-    def allow(self, entry: Entry, permits: Permits, now: float) -> bytes:
-        """200 with all identity headers. Where there is nothing to say it is ``-``: some proxies skip an empty value
-        and let the client's own header through.
+    def allow(self, entry: Entry, permits: Permits, now: float, fields: bytes = b"") -> bytes:
+        """200 with all identity headers, and with ``fields`` (whole lines). Where there is nothing to say it is ``-``:
+        some proxies skip an empty value and let the client's own header through.
         """
         path, lines = entry.path, permits.lines
         if entry.is_retiring or entry.ends_at - now <= permits.warn_before:
             ends_at = format_instant(datetime.fromtimestamp(entry.ends_at, UTC)).encode("ascii")
             lines = b"\r\nX-Auth-Key-Expires: " + ends_at + lines
+        date = self._dater.line(now)
         if entry.owner is None:
-            return b"".join((_ALLOWED, self._dater.line(now), _SUBJECT, path, _KEY, path, _KEY_ID, entry.key_id, lines))
+            return b"".join((_ALLOWED, date, fields, _SUBJECT, path, _KEY, path, _KEY_ID, entry.key_id, lines))
         owner = entry.owner.encode("ascii")
-        return b"".join((_ALLOWED, self._dater.line(now), _OWNER, owner, _KEY, path, _KEY_ID, entry.key_id, lines))
+        return b"".join((_ALLOWED, date, fields, _OWNER, owner, _KEY, path, _KEY_ID, entry.key_id, lines))
 
     def allow_anonymous(self, now: float) -> bytes:
         """200 for a request that needs no key, with every identity header saying nobody, whatever was presented."""
         return _ALLOWED + self._dater.line(now) + _ANONYMOUS
 
-    def refuse(self, refusal: Refusal, now: float, *, for_nginx: bool = False, scopes: Sequence[str] = ()) -> bytes:
-        """The answer for a refusal, in nginx's terms when its configuration asked for them. ``scopes`` are those that
-        would do: only who has proven a key is told, so that one is rendered anew each time.
+    def refuse(
+        self,
+        refusal: Refusal,
+        now: float,
+        *,
+        for_nginx: bool = False,
+        scopes: Sequence[str] = (),
+        fields: bytes = b"",
+    ) -> bytes:
+        """The answer for a refusal, in nginx's terms when its configuration asked for them, with ``fields`` (whole
+        lines). ``scopes`` are those that would do: only who has proven a key is told, so that one is rendered anew
+        each time.
         """
         if scopes:
-            template = _refusal(refusal, self._acceptance, for_nginx=for_nginx, scopes=scopes)
-            return self._dater.complete(template, now)
-        table = self._for_nginx if for_nginx else self._refusals
-        return self._dater.complete(table[refusal], now)
+            line, rest = _refusal(refusal, self._acceptance, for_nginx=for_nginx, scopes=scopes)
+        else:
+            line, rest = (self._for_nginx if for_nginx else self._refusals)[refusal]
+        return self._dater.complete((line, fields + rest), now)
 
 
 def _refusal(

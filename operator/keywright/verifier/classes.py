@@ -9,8 +9,7 @@ import re
 from collections.abc import Callable, Collection, Mapping
 from typing import Any
 
-from keywright.domain.apikey import RateLimit
-from keywright.domain.keyclass import BUILT_IN, DEFAULT_ANNOTATION, Authorization, RateLimitPer
+from keywright.domain.keyclass import BUILT_IN, DEFAULT_ANNOTATION, Authorization
 from keywright.domain.plainkey import PREFIX_PATTERN
 from keywright.domain.times import parse_duration, parse_instant
 from keywright.verifier.acceptance import (
@@ -20,6 +19,7 @@ from keywright.verifier.acceptance import (
     AcceptedClass,
     accept,
 )
+from keywright.verifier.limits import read_class_limits
 from keywright.verifier.records import read_uid
 from keywright.verifier.rights import read_role, read_scopes
 
@@ -117,8 +117,7 @@ def read_class(manifest: Mapping[str, Any]) -> AcceptedClass | None:
             warn_before=(parse_duration(warn_before) if warn_before else BUILT_IN.warn_before).total_seconds(),
             roles=_roles(spec.get("roles")),
             scopes={_scope(each["name"]): read_scopes(each.get("includes")) for each in _list(spec.get("scopes"))},
-            rate_limits=tuple(_limit(each) for each in _list(spec.get("rateLimits"))),
-            rate_limit_per=RateLimitPer(spec.get("rateLimitPer", RateLimitPer.KEY)),
+            limits=read_class_limits(spec),
             authorization=Authorization(spec.get("authorization", Authorization.SCOPES)),
             is_default=(metadata.get("annotations") or {}).get(DEFAULT_ANNOTATION) == "true",
             created_at=parse_instant(created) if created else None,
@@ -154,11 +153,3 @@ def _scope(value: Any) -> str:
     if "*" in name:
         raise ValueError("a wildcard is not the name of a scope")
     return name
-
-
-def _limit(value: Any) -> RateLimit:
-    name, requests, window = value["name"], value["requests"], parse_duration(value["window"])
-    # A limit of nothing would be no limit, or an end; the CRD knows neither.
-    if not isinstance(name, str) or type(requests) is not int or requests < 1 or not window:
-        raise ValueError("no limit")
-    return RateLimit(name=name, requests=requests, window=window)

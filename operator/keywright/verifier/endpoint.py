@@ -1,7 +1,7 @@
 """``/verify``: from a request head to an answer.
 
 The steps stand here in their order: where the request came in, what it needs, is the picture fresh, which key does it
-present, what is the verdict on that key, and may it do what the request needs.
+present, what is the verdict on that key, may it do what the request needs, and may that be charged to its limits.
 """
 
 import time
@@ -16,12 +16,15 @@ from keywright.verifier.credentials import AUTHORIZATION, Field, find_key
 from keywright.verifier.engine import Engine, Outcome, Unproven
 from keywright.verifier.freshness import Freshness
 from keywright.verifier.gate import Gate
+from keywright.verifier.limiter import Limiter, Ruling
+from keywright.verifier.limits import Charged, ClassLimits, Quota, quota_of
 from keywright.verifier.metrics import Metrics
 from keywright.verifier.needs import ANY_KEY, NOT_UNDERSTOOD, Need, add_scopes
 from keywright.verifier.queries import PLAIN, Asked, read_query
 from keywright.verifier.records import Entry
 from keywright.verifier.request import Request
 from keywright.verifier.responses import Dater, problem
+from keywright.verifier.rights import Permits
 from keywright.verifier.usage import Used
 from keywright.verifier.verdicts import Code, Refusal
 
@@ -41,6 +44,7 @@ class VerifyEndpoint:
     def __init__(
         self,
         engine: Engine,
+        limiter: Limiter,
         freshness: Freshness,
         gate: Gate | None,
         metrics: Metrics,
@@ -51,6 +55,7 @@ class VerifyEndpoint:
         monotonic: Callable[[], float] = time.monotonic,
     ) -> None:
         self._engine = engine
+        self._limiter = limiter
         self._freshness = freshness
         self._gate = gate
         self._metrics = metrics
@@ -119,24 +124,68 @@ class VerifyEndpoint:
             outcome = await self._engine.prove(outcome) or self._judge(credentials, need, self._wall_clock())
         if isinstance(outcome, Unproven):
             outcome = verdicts.BUSY
-        return self._conclude(outcome, need, asked, self._wall_clock())
+        answer = self._conclude(outcome, need, asked, self._wall_clock())
+        return answer if isinstance(answer, bytes) else await answer
 
-    def _conclude(self, outcome: Entry | Refusal | None, need: Need, asked: Asked, now: float) -> bytes:
-        """The answer: a live key may still not be enough for this request."""
+    def _conclude(
+        self, outcome: Entry | Refusal | None, need: Need, asked: Asked, now: float
+    ) -> bytes | Coroutine[Any, Any, bytes]:
+        """The answer: a live key may still not be enough for this request, or its limits may be used up."""
         if isinstance(outcome, Entry):
             permits = outcome.rights.under(self._acceptance.classes[outcome.class_name])
             # Nearly every key of a verifier without rules may pass, and calls cost.
             refusal = need.judge(permits) if need is not ANY_KEY or permits.needs_owner else None
             if refusal is None:
-                self._metrics.allowed += 1
-                if self._used is not None:
-                    self._used[outcome] = now
-                return self._answers.allow(outcome, permits, now)
+                limits = self._acceptance.limits.get(outcome.class_name)
+                if limits is None:
+                    return self._allow(self._answers, outcome, permits, now)
+                return self._charge(outcome, permits, limits, asked, now)
             return self._refuse(refusal, asked, now, need.scopes if refusal.code is Code.INSUFFICIENT_SCOPE else ())
         if outcome is None:
             self._metrics.allowed += 1
             return self._answers.allow_anonymous(now)
         return self._refuse(outcome, asked, now)
+
+    def _charge(
+        self, entry: Entry, permits: Permits, limits: ClassLimits, asked: Asked, now: float
+    ) -> bytes | Coroutine[Any, Any, bytes]:
+        """Charge an allowed request to its limits, and answer it."""
+        quota = entry.quota
+        if quota is None or quota.source is not limits:
+            quota = entry.quota = quota_of(entry.class_name, limits, entry.path, entry.limits)
+        ruling = self._limiter.charge(quota)
+        if ruling is None or isinstance(ruling, Charged | Refusal):
+            return self._rule(ruling, self._answers, entry, permits, quota, asked, now)
+        return self._charge_later(ruling, self._answers, entry, permits, quota, asked)
+
+    async def _charge_later(
+        self,
+        ruling: Coroutine[Any, Any, Ruling],
+        answers: Answers,
+        entry: Entry,
+        permits: Permits,
+        quota: Quota,
+        asked: Asked,
+    ) -> bytes:
+        # By the answers of when the request was judged, a few milliseconds ago: the class may have gone since.
+        return self._rule(await ruling, answers, entry, permits, quota, asked, self._wall_clock())
+
+    def _rule(
+        self, ruling: Ruling, answers: Answers, entry: Entry, permits: Permits, quota: Quota, asked: Asked, now: float
+    ) -> bytes:
+        if isinstance(ruling, Refusal):
+            return self._refuse(ruling, asked, now)
+        fields = quota.fields(ruling) if ruling is not None else b""
+        if ruling is not None and ruling.retry_after:
+            self._metrics.refused[verdicts.RATE_LIMITED.code] += 1
+            return answers.refuse(verdicts.RATE_LIMITED, now, for_nginx=asked.for_nginx, fields=fields)
+        return self._allow(answers, entry, permits, now, fields)
+
+    def _allow(self, answers: Answers, entry: Entry, permits: Permits, now: float, fields: bytes = b"") -> bytes:
+        self._metrics.allowed += 1
+        if self._used is not None:
+            self._used[entry] = now
+        return answers.allow(entry, permits, now, fields)
 
     def _refuse(self, refusal: Refusal, asked: Asked, now: float, scopes: Sequence[str] = ()) -> bytes:
         self._metrics.refused[refusal.code] += 1

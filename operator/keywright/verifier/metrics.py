@@ -5,11 +5,22 @@ Labels are constants of this program and never come from a request.
 """
 
 from collections.abc import Mapping
+from enum import StrEnum
 
 from keywright.exposition import Sample, labels
 from keywright.verifier.verdicts import Code
 
-__all__ = ["Metrics"]
+__all__ = ["LimitedBy", "Metrics"]
+
+
+class LimitedBy(StrEnum):
+    """Who counted a request that limits apply to; the last three while the shared store was away."""
+
+    MEMORY = "memory"
+    STORE = "store"
+    LOCAL = "local"
+    OPEN = "open"
+    CLOSED = "closed"
 
 
 class Metrics:
@@ -23,6 +34,8 @@ class Metrics:
         "connections_total",
         "fingerprint_refusals",
         "http_errors",
+        "limit_store_losses",
+        "limited_by",
         "proof_hits",
         "refused",
         "rules_refused",
@@ -38,6 +51,8 @@ class Metrics:
         self.fingerprint_refusals = 0
         self.argon2_runs = 0
         self.argon2_refused = 0
+        self.limited_by: dict[LimitedBy, int] = dict.fromkeys(LimitedBy, 0)
+        self.limit_store_losses = 0
         self.http_errors = 0
         self.connections_total = 0
         self.connections_refused = 0
@@ -59,6 +74,13 @@ class Metrics:
             ),
             _counter("argon2_runs", "Argon2 runs started.", self.argon2_runs),
             _counter("argon2_refused", "First uses refused because the queue was full.", self.argon2_refused),
+            (
+                "keywright_verifier_limit_decisions_total",
+                "counter",
+                "Requests that limits apply to, by who counted them.",
+                {labels(by=by): float(count) for by, count in self.limited_by.items()},
+            ),
+            _counter("limit_store_losses", "Connections to the rate limit store lost.", self.limit_store_losses),
             _counter("http_errors", "Requests answered with a plain HTTP error.", self.http_errors),
             _counter("connections", "Connections accepted.", self.connections_total),
             _counter("connections_refused", "Connections refused at the cap.", self.connections_refused),

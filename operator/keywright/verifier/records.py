@@ -17,6 +17,7 @@ from keywright.domain import hashing
 from keywright.domain.apikey import earliest
 from keywright.domain.times import parse_duration, parse_instant
 from keywright.verifier import verdicts
+from keywright.verifier.limits import KeyLimits, Quota, read_key_limits
 from keywright.verifier.rights import Rights, RightsPool, read_owner
 from keywright.verifier.verdicts import Refusal
 
@@ -35,7 +36,8 @@ class Entry:
     ``barred`` is the refusal that a proven key gets for as long as its ApiKey is revoked, suspended or not allowed.
     ``owner`` is the user on whose behalf it acts, printable; ``rights`` are shared by all keys that may do the same.
     ``proof`` is the keyed digest of the plain key that was proven against ``hash``; it lives and dies with
-    the triple of uid, id and hash (invariant 12).
+    the triple of uid, id and hash (invariant 12). ``quota`` is what a request is charged to, kept from the last
+    request for as long as the class's limits are the same.
     """
 
     key_id: bytes
@@ -51,7 +53,9 @@ class Entry:
     barred: Refusal | None
     owner: str | None
     rights: Rights
+    limits: KeyLimits | None
     proof: bytes | None = None
+    quota: Quota | None = None
 
     def __repr__(self) -> str:
         return f"Entry({self.path.decode()}, {self.key_id.decode()})"
@@ -111,6 +115,7 @@ class _Facts:
     barred: Refusal | None
     owner: str | None
     rights: Rights
+    limits: KeyLimits | None
     ends: datetime | None
     ttl: Any
 
@@ -143,6 +148,7 @@ def _read_object(
         barred=barred,
         owner=sys.intern(owner[0]) if owner is not None else None,
         rights=pool.read(class_name, spec, effective),
+        limits=read_key_limits(spec, status),
         ends=_instant(spec.get("expiresAt")),
         ttl=parse_duration(_text(ttl)) if ttl is not None else None,
     )
@@ -174,6 +180,7 @@ def _read_record(record: Mapping[str, Any], facts: _Facts) -> Entry:
         barred=facts.barred,
         owner=facts.owner,
         rights=facts.rights,
+        limits=facts.limits,
     )
 
 

@@ -9,7 +9,8 @@ import signal
 from collections.abc import Coroutine, Sequence
 from contextlib import AsyncExitStack, suppress
 from dataclasses import dataclass
-from typing import Any
+from pathlib import Path
+from typing import Any, cast
 
 import uvloop
 
@@ -26,6 +27,7 @@ from keywright.verifier.freshness import Freshness, Watched
 from keywright.verifier.gate import Gate
 from keywright.verifier.hub import Hub
 from keywright.verifier.index import Index, NamespaceView
+from keywright.verifier.limiter import Limiter, OnFailure, SharedStore
 from keywright.verifier.listener import listen, tls_context
 from keywright.verifier.metrics import Metrics
 from keywright.verifier.prover import Prover
@@ -33,6 +35,7 @@ from keywright.verifier.request import Limits
 from keywright.verifier.responses import Dater
 from keywright.verifier.rules_file import RulesFile
 from keywright.verifier.settings import VerifierSettings
+from keywright.verifier.store_address import StoreAddress, parse_store
 from keywright.verifier.usage import Publisher, Used, name_instance
 
 __all__ = ["Verifier", "assemble", "run"]
@@ -63,6 +66,7 @@ class Verifier:
     index: Index
     classes: Classes
     prover: Prover
+    limiter: Limiter
     metrics: Metrics
     rules: RulesFile | None
     verify_hub: Hub
@@ -71,20 +75,27 @@ class Verifier:
 
 
 def assemble(settings: VerifierSettings, watches: Sequence[Watched]) -> Verifier:
-    """Connect the parts. ``watches`` may be filled until the first request."""
+    """Connect the parts. ``watches`` may be filled until the first request.
+
+    Raises:
+        KeywrightError: if the rate limit store that was asked for cannot be used as things are.
+
+    """
     metrics, dater, index = Metrics(), Dater(), Index()
     prover = Prover(index.entries, workers=settings.argon2_workers, capacity=settings.argon2_queue, metrics=metrics)
     freshness = Freshness(watches, settings.max_staleness)
     rules = RulesFile(settings.rules, metrics) if settings.rules is not None else None
     gate = Gate(settings.request_from, rules) if rules is not None else None
+    limiter = Limiter(_shared_store(settings, metrics), settings.rate_limit_on_failure, metrics)
     used: Used | None = {} if settings.usage else None
-    endpoint = VerifyEndpoint(Engine(index, prover, metrics), freshness, gate, metrics, dater, used=used)
+    endpoint = VerifyEndpoint(Engine(index, prover, metrics), limiter, freshness, gate, metrics, dater, used=used)
     classes = Classes(settings.classes, endpoint.publish)
     verify_hub = Hub(endpoint, Limits(connections=settings.max_connections), metrics, dater)
     admin = AdminEndpoint(
         freshness=freshness,
         index=index,
         prover=prover,
+        limiter=limiter,
         metrics=metrics,
         dater=dater,
         verify_hub=verify_hub,
@@ -94,6 +105,7 @@ def assemble(settings: VerifierSettings, watches: Sequence[Watched]) -> Verifier
         index=index,
         classes=classes,
         prover=prover,
+        limiter=limiter,
         metrics=metrics,
         rules=rules,
         verify_hub=verify_hub,
@@ -181,7 +193,42 @@ def _for_ever(verifier: Verifier, watches: Sequence[Reflector]) -> list[Coroutin
         verifier.verify_hub.keep_sweeping(),
         verifier.admin_hub.keep_sweeping(),
         *([verifier.rules.keep_looking()] if verifier.rules is not None else []),
+        *verifier.limiter.chores(),
     ]
+
+
+_MEANWHILE = {
+    OnFailure.LOCAL: "each verifier counts for itself",
+    OnFailure.OPEN: "nothing is limited",
+    OnFailure.CLOSED: "keys with limits are answered 503",
+}
+
+
+def _shared_store(settings: VerifierSettings, metrics: Metrics) -> SharedStore | None:
+    address, file = settings.rate_limit_store, settings.rate_limit_store_file
+    if address is None and file is None:
+        return None
+    try:
+        # Here and not above: only who shares limits pays for it.
+        from keywright.verifier.redis_store import RedisStore  # noqa: PLC0415
+    except ImportError:
+        raise KeywrightError("a rate limit store needs one more package: pip install 'keywright[redis]'") from None
+
+    def locate() -> StoreAddress:
+        return address if address is not None else _read_store_file(cast(Path, file))
+
+    locate()
+    return RedisStore(locate, metrics, meanwhile=_MEANWHILE[settings.rate_limit_on_failure])
+
+
+def _read_store_file(path: Path) -> StoreAddress:
+    try:
+        return parse_store(path.read_text(encoding="utf-8"))
+    except (OSError, UnicodeDecodeError) as error:
+        why = getattr(error, "strerror", None) or "not text"
+        raise KeywrightError(f"cannot read {path}: {why}: check --rate-limit-store-file") from None
+    except ValueError as error:
+        raise KeywrightError(f"{path} is {error}: check --rate-limit-store-file") from None
 
 
 async def _settle(verifier: Verifier, watches: Sequence[Reflector]) -> None:

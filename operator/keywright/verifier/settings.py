@@ -10,8 +10,10 @@ from typing import TypeVar
 from keywright.addresses import Tcp, parse_tcp
 from keywright.domain.times import parse_duration
 from keywright.errors import KeywrightError
+from keywright.verifier.limiter import OnFailure
 from keywright.verifier.listener import Address, parse_address
 from keywright.verifier.originals import Source
+from keywright.verifier.store_address import StoreAddress, parse_store
 
 __all__ = ["VerifierSettings", "add_arguments", "from_arguments"]
 
@@ -45,6 +47,9 @@ class VerifierSettings:
     max_connections: int = 1024
     usage: bool = True
     usage_interval: float = 60.0
+    rate_limit_store: StoreAddress | None = None
+    rate_limit_store_file: Path | None = None
+    rate_limit_on_failure: OnFailure = OnFailure.LOCAL
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -87,6 +92,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     flag("max-connections", "client connections at a time (default: 1024)", "N")
     flag("usage", "publish when keys were last used, as ApiKeyUsage (default: on)", "on|off")
     flag("usage-interval", "how often; what a crash loses (default: 1m)", "TIME")
+    flag("rate-limit-store", "Redis or Valkey that counts for all verifiers (default: each counts for itself)", "URL")
+    flag("rate-limit-store-file", "file that holds the URL of the store, for one with a password", "FILE")
+    flag("rate-limit-on-failure", "while the store is away: local (default), open or closed", "MODE")
 
 
 def from_arguments(arguments: argparse.Namespace, environment: Mapping[str, str] = os.environ) -> VerifierSettings:
@@ -138,6 +146,11 @@ def from_arguments(arguments: argparse.Namespace, environment: Mapping[str, str]
         max_connections=count("max-connections", defaults.max_connections),
         usage=read("usage", _switch, defaults.usage, "on or off"),
         usage_interval=read("usage-interval", _interval, defaults.usage_interval, "1s or more, as in 1m"),
+        rate_limit_store=_store(arguments.rate_limit_store, environment.get(_twin("rate-limit-store"))),
+        rate_limit_store_file=read("rate-limit-store-file", Path, None, "a file"),
+        rate_limit_on_failure=read(
+            "rate-limit-on-failure", OnFailure, defaults.rate_limit_on_failure, "local, open or closed"
+        ),
     )
     _check(settings)
     return settings
@@ -150,6 +163,28 @@ def _check(settings: VerifierSettings) -> None:
         raise KeywrightError("--client-ca needs TLS: give --tls-cert and --tls-key too")
     if settings.all_namespaces and settings.namespaces:
         raise KeywrightError("--namespace and --all-namespaces exclude each other: give one of them")
+    has_store = settings.rate_limit_store is not None
+    if has_store and settings.rate_limit_store_file is not None:
+        raise KeywrightError("--rate-limit-store and --rate-limit-store-file exclude each other: give one of them")
+    if settings.rate_limit_on_failure is not OnFailure.LOCAL and not (has_store or settings.rate_limit_store_file):
+        raise KeywrightError("--rate-limit-on-failure is about a store: give --rate-limit-store-file too")
+
+
+def _store(flag: str | None, twin: str | None) -> StoreAddress | None:
+    """Unlike other values it is never repeated in a message, because it may hold a password."""
+    text = flag or twin
+    if not text:
+        return None
+    try:
+        address = parse_store(text)
+    except ValueError as error:
+        raise KeywrightError(f"--rate-limit-store is {error}: use redis://redis.example:6379/0") from None
+    if flag and address.password is not None:
+        raise KeywrightError(
+            "--rate-limit-store holds a password, which everybody on this machine can read: "
+            f"give the URL by --rate-limit-store-file, or by {_twin('rate-limit-store')} in the environment"
+        )
+    return address
 
 
 def _twin(name: str) -> str:

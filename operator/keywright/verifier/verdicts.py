@@ -15,6 +15,7 @@ __all__ = [
     "INSUFFICIENT_ROLE",
     "INSUFFICIENT_SCOPE",
     "INVALID",
+    "LIMITS_UNKNOWN",
     "MALFORMED_MISTYPED",
     "MALFORMED_PREFIX",
     "MALFORMED_WHITE_SPACE",
@@ -24,6 +25,7 @@ __all__ = [
     "NO_RULES",
     "ODD_QUERY",
     "OWNER_NOT_ASKED",
+    "RATE_LIMITED",
     "REFUSALS",
     "REPEATED_CREDENTIAL",
     "REVOKED",
@@ -47,6 +49,7 @@ class Code(StrEnum):
     SUSPENDED_KEY = "suspended_key"
     INSUFFICIENT_SCOPE = "insufficient_scope"
     FORBIDDEN = "forbidden"
+    RATE_LIMITED = "rate_limited"
     UNAVAILABLE = "unavailable"
 
 
@@ -135,6 +138,12 @@ OWNER_NOT_ASKED = Refusal(
     status=403,
     detail="What keys of this class may do is up to the rights of their owners, which are not asked for here.",
 )
+RATE_LIMITED = Refusal(
+    code=Code.RATE_LIMITED,
+    status=429,
+    detail="A rate limit of this API key is used up. RateLimit says which, Retry-After says when to try again.",
+    is_challenged=False,
+)
 NOT_IN_SYNC = Refusal(
     code=Code.UNAVAILABLE,
     status=503,
@@ -153,6 +162,13 @@ BUSY = Refusal(
     code=Code.UNAVAILABLE,
     status=503,
     detail="Too many keys are being checked for the first time. Try again in a moment.",
+    is_challenged=False,
+    retry_after=1,
+)
+LIMITS_UNKNOWN = Refusal(
+    code=Code.UNAVAILABLE,
+    status=503,
+    detail="The rate limits cannot be looked up at the moment. Try again in a moment.",
     is_challenged=False,
     retry_after=1,
 )
@@ -175,8 +191,10 @@ REFUSALS = (
     INSUFFICIENT_ROLE,
     FORBIDDEN,
     OWNER_NOT_ASKED,
+    RATE_LIMITED,
     NOT_IN_SYNC,
     NO_RULES,
     BUSY,
+    LIMITS_UNKNOWN,
 )
 """Every refusal there is, so that answers can be prepared for all of them."""

@@ -7,6 +7,7 @@ import pytest
 
 from keywright.addresses import Tcp
 from keywright.errors import KeywrightError
+from keywright.verifier.limiter import OnFailure
 from keywright.verifier.listener import Unix
 from keywright.verifier.originals import Source
 from keywright.verifier.settings import VerifierSettings, add_arguments, from_arguments
@@ -46,6 +47,7 @@ def test_every_flag() -> None:
         *["--namespace", "a", "--namespace", "b", "--class", "x", "--class", "y", "--max-staleness", "2m30s"],
         *["--argon2-workers", "3", "--argon2-queue", "7", "--max-connections", "9"],
         *["--usage", "off", "--usage-interval", "5m"],
+        *["--rate-limit-store-file", "r", "--rate-limit-on-failure", "closed"],
     )
     assert settings == VerifierSettings(
         listen=Unix(Path("/run/kw.sock")),
@@ -61,6 +63,8 @@ def test_every_flag() -> None:
         max_connections=9,
         usage=False,
         usage_interval=300.0,
+        rate_limit_store_file=Path("r"),
+        rate_limit_on_failure=OnFailure.CLOSED,
     )
 
 
@@ -75,12 +79,16 @@ def test_every_twin() -> None:
         KEYWRIGHT_ARGON2_WORKERS="2",
         KEYWRIGHT_ARGON2_QUEUE="",
         KEYWRIGHT_MAX_CONNECTIONS="5",
+        KEYWRIGHT_RATE_LIMIT_STORE="redis://h",
+        KEYWRIGHT_RATE_LIMIT_ON_FAILURE="open",
     )
     assert (settings.listen, settings.admin_listen) == (Tcp("0.0.0.0", 1), Tcp("", 2))
     assert (settings.namespaces, settings.classes) == (("a", "b"), ("x",))
     assert (settings.max_staleness, settings.argon2_workers) == (600.0, 2)
     assert (settings.argon2_queue, settings.max_connections) == (64, 5)
+    assert (str(settings.rate_limit_store), settings.rate_limit_on_failure) == ("h:6379", OnFailure.OPEN)
     assert settle(KEYWRIGHT_ALL_NAMESPACES="true").all_namespaces
+    assert settle(KEYWRIGHT_RATE_LIMIT_STORE_FILE="f").rate_limit_store_file == Path("f")
 
 
 def test_a_flag_wins_over_its_twin() -> None:
@@ -110,6 +118,9 @@ def test_a_flag_wins_over_its_twin() -> None:
         (["--tls-cert", "c"], "--tls-key"),
         (["--tls-key", "k"], "--tls-cert"),
         (["--client-ca", "a"], "--tls-cert"),
+        (["--rate-limit-on-failure", "fail"], "--rate-limit-on-failure"),
+        (["--rate-limit-on-failure", "open"], "--rate-limit-on-failure"),
+        (["--rate-limit-store", "redis://h", "--rate-limit-store-file", "f"], "--rate-limit-store-file"),
         (["--namespace", "a", "--all-namespaces"], "--namespace"),
     ],
 )
