@@ -1,0 +1,307 @@
+"""Each proxy with the configuration in deploy/proxies, between real clients, a real verifier and a real backend."""
+
+import contextlib
+import datetime as dt
+import http.client
+import json
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+
+from keywright.domain import plainkey
+from keywright_local import ControlPlane
+from keywright_local.certificates import CertificateAuthority
+from tests.integration.conftest import Namespaces
+from tests.support.backend import Answer, Backend, ask, backend
+from tests.support.kube import Kube, eventually
+from tests.support.processes import Process, free_address, get, verifier
+from tests.support.proxies import KINDS, VARIANTS, VERIFIER, Kind, run
+
+GATEWAY = "keywright-verifier.keywright-system.svc"
+
+# What a client must not be able to say. A backend of many a framework reads the underscore as a hyphen.
+FORGED = [
+    *(
+        (name, "forged")
+        for name in (
+            *("X-Auth-Subject", "X-Auth-Key", "X-Auth-Key-Id", "X-Auth-Class", "X-Auth-Role", "X-Auth-Scopes"),
+            *("X-Auth-Key-Expires", "X-Auth-Status", "x_auth_subject", "X_Auth_Role", "X-Auth_Scopes", "X_auth-key"),
+            *("X-Original-URI", "X-Original-Method", "X-Original-Host", "X-Original-URL", "x_original_uri"),
+            *("X-Forwarded-Uri", "X-Forwarded-Method", "X-Forwarded-Prefix", "X-Forwarded-User", "x_forwarded_uri"),
+            *("X-Forwarded-Host", "X-Forwarded-Port", "X-Forwarded-Server", "X-Rewrite-URL", "X-Real-IP"),
+        )
+    ),
+    ("X-Forwarded-For", "203.0.113.9"),
+    ("X-Forwarded-Proto", "forged"),
+    ("Forwarded", "for=203.0.113.9"),
+]
+IDENTITY = ("x-auth-subject", "x-auth-key", "x-auth-key-id", "x-auth-class", "x-auth-role", "x-auth-scopes")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Stand:
+    """A proxy that is up, with what stands before and behind it."""
+
+    kind: Kind
+    address: str
+    proxy: Process
+    verifier: Process
+    backend: Backend
+
+
+@contextlib.contextmanager
+def standing(kind: Kind, folder: Path, kubeconfig: Path, *, ready: bool = True) -> Iterator[Stand]:
+    """A verifier, a backend and the proxy between them."""
+    flags, replaced = _meeting(kind, folder)
+    with (
+        backend() as behind,
+        verifier(kubeconfig, folder / "verifier.log", *flags, ready=ready) as (judge, _listen, admin),
+    ):
+        eventually(lambda: get(admin, "/healthz")[0] == 200)
+        with run(kind, folder / "proxy", backend=behind.address, verifier=replaced) as (proxy, address):
+            yield Stand(kind=kind, address=address, proxy=proxy, verifier=judge, backend=behind)
+
+
+def _meeting(kind: Kind, folder: Path) -> tuple[list[str], dict[str, str]]:
+    """Where proxy and verifier meet: the verifier's flags, and what to replace in the proxy's configuration."""
+    address = free_address()
+    match kind.variant:
+        case "sidecar":
+            path = folder / "verify.sock"
+            return ["--listen", f"unix:{path}"], {"/run/keywright/verify.sock": str(path)}
+        case "gateway":
+            certificates = _certificates(folder)
+            flags = ["--tls-cert", "server.crt", "--tls-key", "server.key", "--client-ca", "ca.crt"]
+            flags = [flag if flag.startswith("--") else str(folder / flag) for flag in flags]
+            where = {kind.write(f"{GATEWAY}:8443"): kind.write(address)}
+            return ["--listen", address, *flags], {**where, **certificates}
+        case _:
+            return ["--listen", address], {kind.write(VERIFIER): kind.write(address)}
+
+
+def _certificates(folder: Path) -> dict[str, str]:
+    """Those of both sides; returns where the proxy finds its own."""
+    now = dt.datetime.now(dt.UTC)
+    authority = CertificateAuthority.create("keywright-test", now=now)
+    server, client = authority.issue_for_server([GATEWAY], [], now=now), authority.issue_for_client("proxy", [], now=now)
+    files = {
+        "ca.crt": authority.key_pair.public,
+        "server.crt": server.public,
+        "server.key": server.private,
+        "tls.crt": client.public,
+        "tls.key": client.private,
+    }
+    for name, content in files.items():
+        (folder / name).write_bytes(content)
+    return {f"/etc/keywright/tls/{name}": str(folder / name) for name in ("ca.crt", "tls.crt", "tls.key")}
+
+
+@pytest.fixture(scope="module", params=[*KINDS, *VARIANTS], ids=lambda kind: kind.name)
+def stand(
+    request: pytest.FixtureRequest, plane: ControlPlane, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[Stand]:
+    with standing(request.param, tmp_path_factory.mktemp("proxy"), plane.kubeconfig) as up:
+        yield up
+
+
+Issue = Callable[[str], str]
+
+
+@pytest.fixture
+def issue(shared_operator: Process, admin: Kube, namespace: str, stand: Stand) -> Issue:
+    """Issues a key in the test's namespace, known to the verifier behind the proxy."""
+
+    def issue(name: str) -> str:
+        admin.apikey(namespace, name)
+        admin.wait(namespace, name, Active="True")
+        plain = admin.plain_key(namespace, name)
+        eventually(lambda: ask(stand.address, [("X-API-Key", plain)]).status == 200)
+        stand.backend.take()
+        return plain
+
+    return issue
+
+
+def test_who_is_allowed_arrives_with_an_identity_and_without_a_key(
+    stand: Stand, issue: Issue, admin: Kube, namespace: str
+) -> None:
+    """The backend learns from the proxy who asks, hears nothing that the client made up, and never sees a key."""
+    plain = issue("key")
+    key_id = admin.get(namespace, "key")["status"]["currentKeyId"]
+    for credential in (("Authorization", f"Bearer {plain}"), ("authorization", f"apikey {plain}"), ("X-API-Key", plain)):
+        answer = ask(stand.address, [*FORGED, credential, ("X-Request-Note", "kept")], target="/api/agents?x=%41")
+        assert (answer.status, answer.body, answer.headers["x-from"]) == (200, "served\n", "backend")
+        received = stand.backend.take_one()
+        assert (received.method, received.target) == ("GET", "/api/agents?x=%41")
+        assert [received.values(name) for name in IDENTITY] == [
+            [f"apikey:{namespace}/key"],
+            [f"{namespace}/key"],
+            [key_id],
+            ["standard"],
+            ["-"],
+            ["-"],
+        ]
+        assert received.values("x-request-note") == ["kept"]
+        assert not received.names() & {"authorization", "x-api-key"}
+        assert not any(plain in value for _, value in received.headers)
+        said = [(name, value) for name, value in received.headers if "forged" in value or "203.0.113.9" in value]
+        assert said == []
+        # Whatever is left of these families, the proxy has set.
+        assert {name for name in received.names() if name.startswith(("x-original-", "x-rewrite"))} == set()
+        assert {name for name in received.names() if name.startswith("x-auth-")} <= {*IDENTITY, "x-auth-key-expires"}
+
+
+def refused(answer: Answer, stand: Stand) -> None:
+    """No byte of the backend, and nothing at the backend."""
+    assert "x-from" not in answer.headers
+    assert stand.backend.take() == []
+
+
+def test_who_is_refused_is_told_why(stand: Stand, issue: Issue) -> None:
+    """Status, challenge and body of the verdict, and the backend has not been asked."""
+    plain = issue("key")
+    wrong = plain[:-7] + ("0" if plain[-7] != "0" else "1")
+    wrong += plainkey.checksum(wrong)
+    cases = [
+        ([], 401, "missing_key", None),
+        (FORGED, 401, "missing_key", None),
+        ([("X-API-Key", plain[:-1])], 401, "malformed_key", "invalid_token"),
+        ([("Authorization", f"Bearer {wrong}")], 401, "invalid_key", "invalid_token"),
+        ([("Authorization", f"Bearer {plain}"), ("X-API-Key", wrong)], 400, "invalid_request", "invalid_request"),
+    ]
+    for headers, status, code, error in cases:
+        answer = ask(stand.address, headers, target="/api/agents")
+        refused(answer, stand)
+        assert answer.status == status, code
+        challenge = answer.headers["www-authenticate"]
+        assert challenge.startswith('Bearer realm="keywright"')
+        assert challenge.count("Bearer ") == 1
+        assert (f'error="{error}"' in challenge) == (error is not None)
+        assert answer.headers["cache-control"] == "no-store"
+        assert answer.headers["content-type"] == "application/problem+json"
+        problem = json.loads(answer.body)
+        assert problem["status"] == status
+        # nginx cannot carry a body of the verifier.
+        assert problem.get("code") == (None if stand.kind.folder == "nginx" else code)
+
+
+def test_a_repeated_credential_is_refused(stand: Stand, issue: Issue) -> None:
+    """Two lines of one header leave open which key is meant; no proxy may choose one of them."""
+    plain, other = issue("key"), issue("other")
+    for name, first, second in (
+        ("X-API-Key", plain, other),
+        ("X-API-Key", plain, plain),
+        ("Authorization", f"Bearer {plain}", f"Bearer {other}"),
+    ):
+        answer = ask(stand.address, [(name, first), (name, second)])
+        refused(answer, stand)
+        assert answer.status in (400, 401), name
+
+
+def test_a_revocation_is_seen_at_once(stand: Stand, issue: Issue, admin: Kube, namespace: str) -> None:
+    """No proxy keeps a verdict, also on a connection that was allowed a moment ago."""
+    plain = issue("key")
+    connection = http.client.HTTPConnection(stand.address, timeout=15)
+    with contextlib.closing(connection):
+        assert ask(connection, [("X-API-Key", plain)]).status == 200
+        admin.patch(namespace, "key", {"spec": {"revoked": True}})
+        eventually(lambda: ask(connection, [("X-API-Key", plain)]).status == 401, within=2)
+        stand.backend.take()
+        answer = ask(connection, [("X-API-Key", plain)])
+        refused(answer, stand)
+        assert answer.status == 401
+
+
+def test_a_body_passes_unharmed(stand: Stand, issue: Issue) -> None:
+    """Its length, its chunks and its bytes reach the backend; the verifier never waits for it."""
+    plain = issue("key")
+    body = bytes(range(256)) * 1024
+    for method in ("POST", "PUT", "PATCH", "DELETE"):
+        assert ask(stand.address, [("X-API-Key", plain)], method=method, body=body).status == 200
+        received = stand.backend.take_one()
+        assert (received.method, received.body) == (method, body)
+    connection = http.client.HTTPConnection(stand.address, timeout=15)
+    with contextlib.closing(connection):
+        pieces = iter([body[:1000], body[1000:]])
+        connection.request("POST", "/", pieces, {"X-API-Key": plain}, encode_chunked=True)
+        assert connection.getresponse().read() == b"served\n"
+    assert stand.backend.take_one().body == body
+    assert ask(stand.address, [("X-API-Key", plain)], method="HEAD").status == 200
+    assert stand.backend.take_one().method == "HEAD"
+
+
+def test_verdicts_do_not_mix_on_shared_connections(stand: Stand, issue: Issue) -> None:
+    """Alternating clients, bodies among them, over one connection each and the proxy's few to the verifier: every
+    answer is that of its own request.
+    """
+    plain, other = issue("key"), issue("other")
+    connections = [http.client.HTTPConnection(stand.address, timeout=15) for _ in range(2)]
+    # What looks like a request of its own, for whoever takes a body for the next request.
+    smuggled = f"GET /verify HTTP/1.1\r\nHost: x\r\nX-API-Key: {plain}\r\n\r\n".encode()
+    names = {plain: "key", other: "other", "": ""}
+    try:
+        for turn in range(30):
+            presented = (plain, "", other, "")[turn % 4]
+            connection = connections[turn % 3 % 2]
+            headers = [("X-API-Key", presented)] if presented else []
+            answer = ask(connection, headers, method="POST" if turn % 2 else "GET", body=smuggled if turn % 2 else None)
+            assert answer.status == (200 if presented else 401), turn
+            if presented:
+                assert stand.backend.take_one().values("x-auth-key")[0].endswith(f"/{names[presented]}")
+            else:
+                assert stand.backend.take() == []
+    finally:
+        for each in connections:
+            each.close()
+
+
+@pytest.mark.parametrize("protocol", ["websocket", "h2c", "TLS/1.0"])
+def test_an_upgrade_is_judged_like_anything_else(stand: Stand, protocol: str) -> None:
+    """Asking for another protocol does not lead past the verifier."""
+    headers = [
+        ("Connection", "Upgrade, HTTP2-Settings"),
+        ("Upgrade", protocol),
+        ("HTTP2-Settings", "AAMAAABkAAQCAAAAAAIAAAAA"),
+        ("Sec-WebSocket-Key", "dGhlIHNhbXBsZSBub25jZQ=="),
+        ("Sec-WebSocket-Version", "13"),
+    ]
+    answer = ask(stand.address, headers, target="/api/admin/keys")
+    assert answer.status in (401, 403)
+    assert "x-from" not in answer.headers
+    assert stand.backend.take() == []
+
+
+def test_without_a_picture_nobody_gets_in(
+    request: pytest.FixtureRequest, stand: Stand, issue: Issue, plane: ControlPlane, tmp_path: Path
+) -> None:
+    """A verifier that is not in sync: 503. Killed: closed as well. And no log holds the key."""
+    plain = issue("key")
+    kubeconfig = tmp_path / "kubeconfig"
+    kubeconfig.write_text(plane.kubeconfig.read_text().replace(plane.server, f"https://{free_address()}"))
+    with standing(stand.kind, tmp_path, kubeconfig, ready=False) as blind:
+        answer = ask(blind.address, [("X-API-Key", plain)])
+        assert (answer.status, blind.backend.take()) == (503, [])
+        print(stand.kind.name, "not in sync", answer)
+        blind.verifier.kill()
+        for credential in (("X-API-Key", plain), ("Authorization", f"Bearer {plain}")):
+            answer = ask(blind.address, [credential], method="POST", body=b"x")
+            assert (answer.status, blind.backend.take()) == (stand.kind.when_silent, [])
+        print(stand.kind.name, "killed", answer)
+        assert "x-from" not in answer.headers
+        for log in (blind.proxy.log, stand.proxy.log, blind.verifier.log, stand.verifier.log):
+            assert plain not in log
+
+
+def test_a_verifier_that_dies_after_it_allowed_closes(
+    stand: Stand, issue: Issue, plane: ControlPlane, tmp_path: Path
+) -> None:
+    """What was allowed a moment ago is not remembered by any proxy."""
+    plain = issue("key")
+    with standing(stand.kind, tmp_path, plane.kubeconfig) as mortal:
+        assert ask(mortal.address, [("X-API-Key", plain)]).status == 200
+        mortal.backend.take()
+        mortal.verifier.kill()
+        assert ask(mortal.address, [("X-API-Key", plain)]).status == stand.kind.when_silent
+        assert mortal.backend.take() == []
