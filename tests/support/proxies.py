@@ -103,7 +103,7 @@ KINDS = (
     ),
     Kind(
         folder="haproxy",
-        source="original",
+        source="forwarded",
         when_silent=503,
         listens="bind :8000",
         listens_at="bind {host}:{port}",

@@ -1,8 +1,10 @@
 -- Asks Keywright's verifier about each request (HAProxy 2.6 and later, with Lua). Where the answer is not exactly 200,
 -- the client gets that answer and the backend gets nothing.
 
-local verifier = ...
-local URL = "http://keywright-verifier/verify"
+local VERIFIER = assert(os.getenv("KEYWRIGHT_VERIFIER"), "KEYWRIGHT_VERIFIER says where the verifier is: set it")
+-- Its host is a stand-in. VERIFIER decides where the question goes; a name here, or a Host header of the client's,
+-- would be looked up.
+local URL = "http://127.0.0.1/verify"
 local MILLISECONDS = 5000
 -- What may carry a key. Every line of it goes along: the verifier refuses one that is repeated.
 local CREDENTIALS = { "authorization", "x-api-key" }
@@ -29,16 +31,16 @@ end
 local function ask(txn)
   local sent = txn.http:req_get_headers()
   local headers = {
-    ["host"] = lines(sent["host"] or {}),
-    ["x-original-uri"] = { txn.f:pathq() },
-    ["x-original-method"] = { txn.f:method() },
+    ["x-forwarded-host"] = lines(sent["host"] or {}),
+    ["x-forwarded-uri"] = { txn.f:pathq() },
+    ["x-forwarded-method"] = { txn.f:method() },
   }
   for _, name in ipairs(CREDENTIALS) do
     if sent[name] ~= nil then
       headers[name] = lines(sent[name])
     end
   end
-  return core.httpclient():get({ url = URL, dst = verifier, headers = headers, timeout = MILLISECONDS })
+  return core.httpclient():get({ url = URL, dst = VERIFIER, headers = headers, timeout = MILLISECONDS })
 end
 
 local function first(answer, name)
