@@ -2,12 +2,13 @@
 
 import contextlib
 import http.client
+import socket
 import threading
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
-__all__ = ["Answer", "Backend", "Header", "Received", "ask", "backend"]
+__all__ = ["Answer", "Backend", "Header", "Received", "ask", "ask_in_bytes", "backend"]
 
 Header = tuple[str, str]
 
@@ -140,3 +141,15 @@ def ask(
     finally:
         if connection is not where:
             connection.close()
+
+
+def ask_in_bytes(where: str, request: bytes) -> int:
+    """The status of the answer to exactly these bytes; 0 if the connection was closed without one."""
+    host, _, port = where.rpartition(":")
+    with socket.create_connection((host, int(port)), timeout=15) as connection:
+        connection.sendall(request)
+        answer = b""
+        with contextlib.suppress(ConnectionError):
+            while b"\r\n" not in answer and (more := connection.recv(65536)):
+                answer += more
+    return int(answer.split(b" ", 2)[1]) if answer.startswith(b"HTTP/1.") else 0

