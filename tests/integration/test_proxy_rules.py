@@ -3,7 +3,6 @@
 import itertools
 import re
 from collections.abc import Iterator
-from pathlib import Path
 from urllib.parse import unquote
 
 import pytest
@@ -29,29 +28,115 @@ default: deny
 """
 
 HOSTILE = (
-    *("//api/admin/x", "///api/admin/x", "/api//admin/x", "/public//../api/admin/x", "/public///../../api/admin/x"),
-    *("/public/../api/admin/x", "/public/../../api/admin/x", "/public/./../api/admin/x", "/api/x/../admin/x"),
-    *("/api/./admin/x", "/api/admin/../admin/x", "/healthz/../api/admin/x", "/healthz/..//api/admin/x"),
-    *("/public/%2e%2e/api/admin/x", "/public/%2E%2e/api/admin/x", "/public/.%2e/api/admin/x", "/api/%2e/admin/x"),
-    *("/public/..%2fapi/admin/x", "/public%2f..%2fapi%2fadmin%2fx", "/api%2fadmin%2fx", "/api/admin%2fx", "/%2fapi/admin/x"),
-    *("/public/..%5capi%5cadmin%5cx", "/public\\..\\api\\admin\\x", "/public/..\\api/admin/x", "\\api\\admin\\x", "/api\\admin\\x"),
-    *("/public/..;/api/admin/x", "/public/..;x=1/api/admin/x", "/api;/admin/x", "/api/;x/admin/x", "/api/admin;x=1/y"),
-    *("/api/admin/x;/../../public", "/public/x;/../../api/admin/x"),
-    *("/healthz#/../api/admin/x", "/healthz%23/../api/admin/x", "/api/admin/x#/../../../healthz", "/public/#/../../api/admin"),
-    *("/api/admin#", "#/api/admin", "/healthz?/../api/admin/x", "/healthz?x=/../api/admin/x", "/healthz%3f/../api/admin/x"),
-    *("/api/admin/x?/../../healthz", "/api/admin/x?path=/healthz", "?/api/admin/x", "/?/../api/admin/x", "/api/admin%3fx"),
-    *("/public/%252e%252e/api/admin/x", "/public/..%252fapi/admin/x", "/api/%2561dmin/x", "/api/%61dmin/x", "/%61pi/admin/x"),
-    *("/healthz%00/../api/admin/x", "/api/admin%00", "/api/admin/x%00.html", "/healthz%0a/api/admin", "/api/admin%0d%0a/x"),
-    *("/public/%c0%ae%c0%ae/api/admin/x", "/public/..%c0%afapi/admin/x", "/public/%e0%80%ae%e0%80%ae/api/admin/x", "/api/admin%ff"),
-    *("/public/%uff0e%uff0e/api/admin/x", "/public/%2/../api/admin/x", "/api/admin/%zz", "/public/%ef%bc%8e%ef%bc%8e/api/admin"),
-    *("/api/admin", "/api/admin/", "/api/admin/x", "/api/admin/.", "/api/admin/..", "/api/admin/x/..", "/api/admin?x"),
-    *("/API/admin/x", "/Api/Admin/x", "/HEALTHZ/../api/admin/x", "/PUBLIC/../api/admin/x"),
-    *("/verify/../introspect", "/verify", "/verify/healthz", "/../introspect", "/../verify?scope=", "/..", "/../../metrics"),
-    *("/.keywright/verify", "/.keywright/verify/", "//.keywright/verify", "/verify?deny=nginx", "/healthz/../../introspect"),
-    *("http://other.example/api/admin/x", "http://other.example/public/../api/admin/x", "http://other.example//api/admin/x"),
-    *("http://127.0.0.1/healthz/../api/admin/x", "http:/api/admin/x", "https://x@127.0.0.1/api/admin/x", "ftp://x/api/admin/x"),
-    *("api/admin/x", "*", "", "127.0.0.1/api/admin/x", "/api/admin/x HTTP/1.0", "/healthz HTTP/1.1 /api/admin/x"),
-    *("/healthz\t/../api/admin/x", "/healthz\x0b/api/admin", "/public/\x00/../../api/admin/x", "/public/\xa0../../api/admin/x"),
+    *[
+        r"//api/admin/x",
+        r"///api/admin/x",
+        r"/api//admin/x",
+        r"/public//../api/admin/x",
+        r"/public///../../api/admin/x",
+        r"/public/../api/admin/x",
+        r"/public/../../api/admin/x",
+        r"/public/./../api/admin/x",
+        r"/api/x/../admin/x",
+        r"/api/./admin/x",
+        r"/api/admin/../admin/x",
+        r"/healthz/../api/admin/x",
+        r"/healthz/..//api/admin/x",
+        r"/public/%2e%2e/api/admin/x",
+        r"/public/%2E%2e/api/admin/x",
+        r"/public/.%2e/api/admin/x",
+        r"/api/%2e/admin/x",
+        r"/public/..%2fapi/admin/x",
+        r"/public%2f..%2fapi%2fadmin%2fx",
+        r"/api%2fadmin%2fx",
+        r"/api/admin%2fx",
+        r"/%2fapi/admin/x",
+        r"/public/..%5capi%5cadmin%5cx",
+        r"/public\..\api\admin\x",
+        r"/public/..\api/admin/x",
+        r"\api\admin\x",
+        r"/api\admin\x",
+        r"/public/..;/api/admin/x",
+        r"/public/..;x=1/api/admin/x",
+        r"/api;/admin/x",
+        r"/api/;x/admin/x",
+        r"/api/admin;x=1/y",
+        r"/api/admin/x;/../../public",
+        r"/public/x;/../../api/admin/x",
+        r"/healthz#/../api/admin/x",
+        r"/healthz%23/../api/admin/x",
+        r"/api/admin/x#/../../../healthz",
+        r"/public/#/../../api/admin",
+        r"/api/admin#",
+        r"#/api/admin",
+        r"/healthz?/../api/admin/x",
+        r"/healthz?x=/../api/admin/x",
+        r"/healthz%3f/../api/admin/x",
+        r"/api/admin/x?/../../healthz",
+        r"/api/admin/x?path=/healthz",
+        r"?/api/admin/x",
+        r"/?/../api/admin/x",
+        r"/api/admin%3fx",
+        r"/public/%252e%252e/api/admin/x",
+        r"/public/..%252fapi/admin/x",
+        r"/api/%2561dmin/x",
+        r"/api/%61dmin/x",
+        r"/%61pi/admin/x",
+        r"/healthz%00/../api/admin/x",
+        r"/api/admin%00",
+        r"/api/admin/x%00.html",
+        r"/healthz%0a/api/admin",
+        r"/api/admin%0d%0a/x",
+        r"/public/%c0%ae%c0%ae/api/admin/x",
+        r"/public/..%c0%afapi/admin/x",
+        r"/public/%e0%80%ae%e0%80%ae/api/admin/x",
+        r"/api/admin%ff",
+        r"/public/%uff0e%uff0e/api/admin/x",
+        r"/public/%2/../api/admin/x",
+        r"/api/admin/%zz",
+        r"/public/%ef%bc%8e%ef%bc%8e/api/admin",
+        r"/api/admin",
+        r"/api/admin/",
+        r"/api/admin/x",
+        r"/api/admin/.",
+        r"/api/admin/..",
+        r"/api/admin/x/..",
+        r"/api/admin?x",
+        r"/API/admin/x",
+        r"/Api/Admin/x",
+        r"/HEALTHZ/../api/admin/x",
+        r"/PUBLIC/../api/admin/x",
+        r"/verify/../introspect",
+        r"/verify",
+        r"/verify/healthz",
+        r"/../introspect",
+        r"/../verify?scope=",
+        r"/..",
+        r"/../../metrics",
+        r"/.keywright/verify",
+        r"/.keywright/verify/",
+        r"//.keywright/verify",
+        r"/verify?deny=nginx",
+        r"/healthz/../../introspect",
+        r"http://other.example/api/admin/x",
+        r"http://other.example/public/../api/admin/x",
+        r"http://other.example//api/admin/x",
+        r"http://127.0.0.1/healthz/../api/admin/x",
+        r"http:/api/admin/x",
+        r"https://x@127.0.0.1/api/admin/x",
+        r"ftp://x/api/admin/x",
+        r"api/admin/x",
+        r"*",
+        r"127.0.0.1/api/admin/x",
+    ],
+    # Those that hold white space, controls or bytes beyond ASCII, or nothing.
+    "",
+    "/api/admin/x HTTP/1.0",
+    "/healthz HTTP/1.1 /api/admin/x",
+    "/healthz\t/../api/admin/x",
+    "/healthz\x0b/api/admin",
+    "/public/\x00/../../api/admin/x",
+    "/public/\xa0../../api/admin/x",
 )
 
 
@@ -118,9 +203,16 @@ def is_protected(target: str) -> bool:
 
 def test_the_table_knows_what_is_protected() -> None:
     """What judges the next test sees through every trick, and lets plain paths alone."""
-    tricks = ["/public/%252e%252e/api/admin/x", "/public/..;/api/admin", "/public\\..\\api\\admin", "/healthz#/../api/admin"]
+    tricks = [
+        "/public/%252e%252e/api/admin/x",
+        "/public/..;/api/admin",
+        "/public\\..\\api\\admin",
+        "/healthz#/../api/admin",
+    ]
     assert all(is_protected(each) for each in [*tricks, "//api/admin", "http://x/api/admin", "/api/%61dmin?x"])
-    assert not any(is_protected(each) for each in ["/healthz?/../api/admin", "/api/agents?x=%2e", "/api/administrators"])
+    assert not any(
+        is_protected(each) for each in ["/healthz?/../api/admin", "/api/agents?x=%2e", "/api/administrators"]
+    )
 
 
 def test_a_hostile_target_reaches_nothing_that_is_protected(ruled: Stand, plain: str) -> None:
@@ -137,7 +229,6 @@ def test_a_hostile_target_reaches_nothing_that_is_protected(ruled: Stand, plain:
         assert status != 500, (target, who)
     # The tricks are refused for what they are, and not because nothing gets through at all.
     assert answered[400] > len(HOSTILE) / 2
-    print(ruled.kind.name, answered)
 
 
 def test_plain_paths_get_what_the_rules_say(ruled: Stand, plain: str) -> None:
@@ -168,7 +259,11 @@ def test_plain_paths_get_what_the_rules_say(ruled: Stand, plain: str) -> None:
 def test_forged_headers_do_not_move_a_request(ruled: Stand, plain: str) -> None:
     """No family of headers, the proxy's own among them, makes the verifier judge another request."""
     forged = [
-        *((f"X-{family}-{part}", "/healthz") for family in ("Original", "Forwarded") for part in ("URI", "Url", "Path")),
+        *(
+            (f"X-{family}-{part}", "/healthz")
+            for family in ("Original", "Forwarded")
+            for part in ("URI", "Url", "Path")
+        ),
         *((f"X-{family}-Method", "GET") for family in ("Original", "Forwarded")),
         *((f"X-{family}-Host", "api.example.com") for family in ("Original", "Forwarded")),
         ("x_original_uri", "/healthz"),
@@ -178,7 +273,12 @@ def test_forged_headers_do_not_move_a_request(ruled: Stand, plain: str) -> None:
         ("Forwarded", "host=api.example.com"),
     ]
     for headers in (forged, [*forged, ("X-API-Key", plain)]):
-        for method, target in (("GET", "/api/admin/x"), ("POST", "/api/reports"), ("GET", "/api/hosted"), ("GET", "/x")):
+        for method, target in (
+            ("GET", "/api/admin/x"),
+            ("POST", "/api/reports"),
+            ("GET", "/api/hosted"),
+            ("GET", "/x"),
+        ):
             answer = ask(ruled.address, headers, method=method, target=target)
             assert answer.status in (400, 401, 403), (method, target)
             assert ruled.backend.take() == []

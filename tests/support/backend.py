@@ -89,8 +89,14 @@ def backend() -> Iterator[Backend]:
         def log_message(self, format: str, *args: object) -> None:  # noqa: A002 - the name is the base class's
             pass
 
-    server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-    server.daemon_threads = True
+    class Server(ThreadingHTTPServer):
+        daemon_threads = True
+
+        def handle_error(self, request: object, client_address: object) -> None:
+            # A proxy that is stopped resets its connections.
+            pass
+
+    server = Server(("127.0.0.1", 0), Handler)
     seen = Backend(f"127.0.0.1:{server.server_address[1]}")
     thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.05}, daemon=True)
     thread.start()

@@ -137,7 +137,9 @@ def run(kind: Kind, folder: Path, *, backend: str, verifier: Mapping[str, str]) 
     for said, meant in verifier.items():
         _replace(folder, said, meant)
     _settle_paths(kind, folder)
-    with start(kind.command(program, folder), kubeconfig=None, log=folder / "log", environment=_home(folder)) as process:
+    with start(
+        kind.command(program, folder), kubeconfig=None, log=folder / "log", environment=_home(folder)
+    ) as process:
 
         def is_listening() -> bool:
             assert process.popen.poll() is None, f"exited with {process.popen.returncode}: {process.log}"

@@ -29,9 +29,7 @@ class Stand:
 
 
 @contextlib.contextmanager
-def standing(
-    kind: Kind, folder: Path, kubeconfig: Path, *flags: str, ready: bool = True
-) -> Iterator[Stand]:
+def standing(kind: Kind, folder: Path, kubeconfig: Path, *flags: str, ready: bool = True) -> Iterator[Stand]:
     """A verifier (with flags of its own), a backend and the proxy between them."""
     meeting, replaced = _meeting(kind, folder)
     with (
@@ -64,7 +62,10 @@ def _certificates(folder: Path) -> dict[str, str]:
     """Those of both sides; returns where the proxy finds its own."""
     now = dt.datetime.now(dt.UTC)
     authority = CertificateAuthority.create("keywright-test", now=now)
-    server, client = authority.issue_for_server([GATEWAY], [], now=now), authority.issue_for_client("proxy", [], now=now)
+    server, client = (
+        authority.issue_for_server([GATEWAY], [], now=now),
+        authority.issue_for_client("proxy", [], now=now),
+    )
     files = {
         "ca.crt": authority.key_pair.public,
         "server.crt": server.public,
