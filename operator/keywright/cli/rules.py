@@ -9,7 +9,6 @@ from pathlib import Path
 
 from keywright.errors import KeywrightError
 from keywright.verifier.documents import Document, OddDocumentError, read_document
-from keywright.verifier.needs import Access
 from keywright.verifier.originals import Original
 from keywright.verifier.rights import permit
 from keywright.verifier.rules import Rule, Rules, decide
@@ -37,6 +36,8 @@ exit status: 0 as expected (one request: allowed), 1 not so, or the rules are wr
 """
 
 _FIELDS = ("request", "host", "role", "scopes", "key", "expect")
+# Where none is named. No rule of a service on its own host names this one.
+_HOST = "localhost"
 _ABSOLUTE = re.compile(r"https?://([^/?#]+)(.*)", re.DOTALL)
 
 
@@ -44,7 +45,7 @@ _ABSOLUTE = re.compile(r"https?://([^/?#]+)(.*)", re.DOTALL)
 class _Sample:
     method: str
     url: str
-    host: str = ""
+    host: str = _HOST
     role: str | None = None
     scopes: tuple[str, ...] = ()
     has_key: bool = True
@@ -64,7 +65,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     test.add_argument("method", nargs="?", metavar="METHOD", help="of one request, as in GET")
     test.add_argument("url", nargs="?", metavar="URL", help="of that request: a path, or http://host/path")
     test.add_argument("--samples", type=Path, metavar="FILE", help="requests with the verdicts they must get")
-    test.add_argument("--host", help="host of the request")
+    test.add_argument("--host", help="host of the request (default: that of URL, or localhost)")
     test.add_argument("--role", help="role of the key that is presented (default: none)")
     test.add_argument("--scope", action="append", metavar="SCOPE", help="scope of that key; * stands for any; repeats")
     test.add_argument("--no-key", action="store_true", help="present no key")
@@ -94,7 +95,7 @@ def run(arguments: argparse.Namespace) -> int:
             _Sample(
                 method=arguments.method,
                 url=arguments.url,
-                host=arguments.host or "",
+                host=arguments.host or _HOST,
                 role=arguments.role,
                 scopes=tuple(arguments.scope or ()),
                 has_key=not arguments.no_key,
@@ -139,13 +140,13 @@ def _report(rules: Rules, samples: Sequence[_Sample], path: Path) -> int:
 def _judge(rules: Rules, sample: _Sample) -> tuple[str, Rule | None]:
     url, host = sample.url, sample.host
     if (absolute := _ABSOLUTE.fullmatch(url)) is not None:
-        host, url = host or absolute[1], absolute[2] if absolute[2].startswith("/") else f"/{absolute[2]}"
+        host, url = absolute[1], absolute[2] if absolute[2].startswith("/") else f"/{absolute[2]}"
     raw = [part.encode("utf-8", "surrogateescape") for part in (sample.method, url, host)]
     found = decide(rules, Original(*raw))
     if isinstance(found, Refusal):
         return found.code, None
     rule, need = found
-    if need.access is Access.ANONYMOUS:
+    if need.is_anonymous:
         return Code.ALLOWED, rule
     if not sample.has_key:
         return MISSING.code, rule
@@ -193,7 +194,7 @@ def _read_sample(document: Document, where: str) -> _Sample:
     return _Sample(
         method=method,
         url=url,
-        host=host or "",
+        host=host or _HOST,
         role=role,
         scopes=tuple(str(each) for each in scopes),
         has_key=texts["key"] is None,

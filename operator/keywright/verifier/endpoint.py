@@ -17,7 +17,7 @@ from keywright.verifier.engine import Engine, Outcome, Unproven
 from keywright.verifier.freshness import Freshness
 from keywright.verifier.gate import Gate
 from keywright.verifier.metrics import Metrics
-from keywright.verifier.needs import Access, Need
+from keywright.verifier.needs import NOT_UNDERSTOOD, Need
 from keywright.verifier.queries import PLAIN, read_query
 from keywright.verifier.records import Entry
 from keywright.verifier.request import Request
@@ -82,7 +82,7 @@ class VerifyEndpoint:
             # Only here has the proxy's configuration written the query; below, the client may have.
             asked = read_query(target[len(_WITH_QUERY) :])
         now = self._wall_clock()
-        need = self._gate.need(request, fields) if asked.is_understood else verdicts.ODD_QUERY
+        need = self._gate.need(request, fields) if asked.is_understood else NOT_UNDERSTOOD
         if isinstance(need, Refusal):
             return self._refuse(need, now, for_nginx=asked.for_nginx)
         if asked.scopes:
@@ -98,7 +98,7 @@ class VerifyEndpoint:
         """The verdict on the presented key; ``None`` if it does not matter."""
         if self._monotonic() >= self._freshness.until and not self._freshness.is_fresh():
             return verdicts.NOT_IN_SYNC
-        if need.access is Access.ANONYMOUS:
+        if need.is_anonymous:
             return None
         presented = find_key(credentials, self._acceptance)
         if isinstance(presented, Refusal):

@@ -2,42 +2,36 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
-from enum import StrEnum
 
 from keywright.verifier import verdicts
 from keywright.verifier.rights import Permits
 from keywright.verifier.verdicts import Refusal
 
-__all__ = ["ANONYMOUS", "ANY_KEY", "NOBODY", "Access", "Need"]
-
-
-class Access(StrEnum):
-    """Who may make a request."""
-
-    ANONYMOUS = "anonymous"
-    KEY = "key"
-    NOBODY = "nobody"
+__all__ = ["ANONYMOUS", "ANY_KEY", "NOBODY", "NOT_UNDERSTOOD", "Need"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class Need:
-    """All of ``scopes`` and any of ``roles`` (none named: whatever the role)."""
+    """All of ``scopes`` and any of ``roles`` (none named: whatever the role).
 
-    access: Access = Access.KEY
+    ``refusal`` is what even the best key gets; it is told to live keys only, so that nobody else learns of the rules.
+    """
+
+    is_anonymous: bool = False
+    refusal: Refusal | None = None
     scopes: tuple[str, ...] = ()
     roles: frozenset[str] = field(default_factory=frozenset)
 
     def with_scopes(self, scopes: Sequence[str]) -> "Need":
-        """The same and these scopes as well, which a key has to have."""
-        access = Access.KEY if self.access is Access.ANONYMOUS else self.access
-        return replace(self, access=access, scopes=tuple(dict.fromkeys((*self.scopes, *scopes))))
+        """The same and these scopes as well, which only a key can have."""
+        return replace(self, is_anonymous=False, scopes=tuple(dict.fromkeys((*self.scopes, *scopes))))
 
     def judge(self, permits: Permits) -> Refusal | None:
         """Whether a key that may do this much meets the need; ``None`` if it does."""
         if permits.needs_owner:
             return verdicts.OWNER_NOT_ASKED
-        if self.access is Access.NOBODY:
-            return verdicts.FORBIDDEN
+        if self.refusal is not None:
+            return self.refusal
         for scope in self.scopes:
             if not permits.grants(scope):
                 return verdicts.INSUFFICIENT_SCOPE
@@ -47,5 +41,6 @@ class Need:
 
 
 ANY_KEY = Need()
-ANONYMOUS = Need(access=Access.ANONYMOUS)
-NOBODY = Need(access=Access.NOBODY)
+ANONYMOUS = Need(is_anonymous=True)
+NOBODY = Need(refusal=verdicts.FORBIDDEN)
+NOT_UNDERSTOOD = Need(refusal=verdicts.ODD_QUERY)

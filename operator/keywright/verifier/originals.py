@@ -7,10 +7,9 @@ set. So the listener is told which way is its proxy's, and nothing else is looke
 import re
 from collections.abc import Sequence
 from enum import StrEnum
-from typing import NamedTuple
+from typing import NamedTuple, Protocol
 
 from keywright.verifier.credentials import Field
-from keywright.verifier.request import Request
 
 __all__ = ["HEADERS", "Original", "Source", "find_original"]
 
@@ -46,7 +45,18 @@ class Original(NamedTuple):
     host: bytes
 
 
-def find_original(source: Source, request: Request, fields: Sequence[Field]) -> Original | None:
+class _Head(Protocol):
+    """A request to the verifier itself."""
+
+    @property
+    def method(self) -> bytes: ...
+    @property
+    def target(self) -> bytes: ...
+    @property
+    def host(self) -> bytes: ...
+
+
+def find_original(source: Source, request: _Head, fields: Sequence[Field]) -> Original | None:
     """The original request; ``None`` if the proxy did not describe it exactly once."""
     if source is Source.PATH:
         target = request.target
