@@ -9,9 +9,8 @@ from pathlib import Path
 
 from keywright.errors import KeywrightError
 from keywright.verifier.documents import Document, OddDocumentError, read_document
-from keywright.verifier.originals import Original
-from keywright.verifier.rights import permit
-from keywright.verifier.rules import Rule, Rules, decide
+from keywright.verifier.rights import Permits
+from keywright.verifier.rules import Rule, Rules
 from keywright.verifier.rules_reading import read_rules
 from keywright.verifier.verdicts import MISSING, Code, Refusal
 
@@ -141,8 +140,8 @@ def _judge(rules: Rules, sample: _Sample) -> tuple[str, Rule | None]:
     url, host = sample.url, sample.host
     if (absolute := _ABSOLUTE.fullmatch(url)) is not None:
         host, url = absolute[1], absolute[2] if absolute[2].startswith("/") else f"/{absolute[2]}"
-    raw = [part.encode("utf-8", "surrogateescape") for part in (sample.method, url, host)]
-    found = decide(rules, Original(*raw))
+    method, target, name = (part.encode("utf-8", "surrogateescape") for part in (sample.method, url, host))
+    found = rules.decide((method, target, name))
     if isinstance(found, Refusal):
         return found.code, None
     rule, need = found
@@ -150,7 +149,7 @@ def _judge(rules: Rules, sample: _Sample) -> tuple[str, Rule | None]:
         return Code.ALLOWED, rule
     if not sample.has_key:
         return MISSING.code, rule
-    refusal = need.judge(permit(class_name="-", role=sample.role, scopes=sample.scopes))
+    refusal = need.judge(Permits(role=sample.role, scopes=sample.scopes))
     return (refusal.code if refusal is not None else Code.ALLOWED), rule
 
 

@@ -48,7 +48,7 @@ class Answers:
         and let the client's own header through.
         """
         path, lines = entry.path, permits.lines
-        if entry.is_retiring or entry.ends_at - now <= self._acceptance.classes[entry.class_name].warn_before:
+        if entry.is_retiring or entry.ends_at - now <= permits.warn_before:
             ends_at = format_instant(datetime.fromtimestamp(entry.ends_at, UTC)).encode("ascii")
             lines = b"\r\nX-Auth-Key-Expires: " + ends_at + lines
         if entry.owner is None:

@@ -17,8 +17,8 @@ from keywright.verifier.engine import Engine, Outcome, Unproven
 from keywright.verifier.freshness import Freshness
 from keywright.verifier.gate import Gate
 from keywright.verifier.metrics import Metrics
-from keywright.verifier.needs import NOT_UNDERSTOOD, Need
-from keywright.verifier.queries import PLAIN, read_query
+from keywright.verifier.needs import ANY_KEY, NOT_UNDERSTOOD, Need
+from keywright.verifier.queries import PLAIN, Asked, read_query
 from keywright.verifier.records import Entry
 from keywright.verifier.request import Request
 from keywright.verifier.responses import Dater, problem
@@ -41,7 +41,7 @@ class VerifyEndpoint:
         self,
         engine: Engine,
         freshness: Freshness,
-        gate: Gate,
+        gate: Gate | None,
         metrics: Metrics,
         dater: Dater,
         *,
@@ -55,7 +55,8 @@ class VerifyEndpoint:
         self._dater = dater
         self._wall_clock = wall_clock
         self._monotonic = monotonic
-        self._watched = {AUTHORIZATION, *gate.headers}
+        self._always = {AUTHORIZATION, *(gate.headers if gate is not None else ())}
+        self._watched = set(self._always)
 
     @property
     def watched(self) -> AbstractSet[bytes]:
@@ -69,11 +70,11 @@ class VerifyEndpoint:
         self._acceptance = acceptance
         self._answers = Answers(acceptance, self._dater)
         self._watched.clear()
-        self._watched |= {AUTHORIZATION, *acceptance.headers, *self._gate.headers}
+        self._watched |= self._always | set(acceptance.headers)
 
     def answer(self, request: Request) -> bytes | Coroutine[Any, Any, bytes]:
         """Answer a request, at once unless its key has to be proven first."""
-        target, asked = request.target, PLAIN
+        target, asked, need = request.target, PLAIN, ANY_KEY
         # Taken from the request, which lives as long as its connection: no presented key stays behind.
         fields, request.credentials = request.credentials, []
         if target != _VERIFY and not target.startswith(_BELOW):
@@ -82,17 +83,17 @@ class VerifyEndpoint:
             # Only here has the proxy's configuration written the query; below, the client may have.
             asked = read_query(target[len(_WITH_QUERY) :])
         now = self._wall_clock()
-        need = self._gate.need(request, fields) if asked.is_understood else NOT_UNDERSTOOD
-        if isinstance(need, Refusal):
-            return self._refuse(need, now, for_nginx=asked.for_nginx)
-        if asked.scopes:
-            need = need.with_scopes(asked.scopes)
-        if self._gate.headers:
-            fields = [each for each in fields if each[0] not in self._gate.headers]
+        if self._gate is not None:
+            found = self._gate.need(request, fields)
+            if isinstance(found, Refusal):
+                return self._refuse(found, asked, now)
+            need, fields = found, self._gate.credentials(fields)
+        if asked is not PLAIN:
+            need = need.with_scopes(asked.scopes) if asked.is_understood else NOT_UNDERSTOOD
         outcome = self._judge(fields, need, now)
         if isinstance(outcome, Unproven):
-            return self._answer_later(fields, outcome, need, for_nginx=asked.for_nginx)
-        return self._conclude(outcome, need, now, for_nginx=asked.for_nginx)
+            return self._answer_later(fields, outcome, need, asked)
+        return self._conclude(outcome, need, asked, now)
 
     def _judge(self, credentials: list[Field], need: Need, now: float) -> Outcome | None:
         """The verdict on the presented key; ``None`` if it does not matter."""
@@ -105,9 +106,7 @@ class VerifyEndpoint:
             return presented
         return self._engine.judge(presented, now)
 
-    async def _answer_later(
-        self, credentials: list[Field], unproven: Unproven, need: Need, *, for_nginx: bool
-    ) -> bytes:
+    async def _answer_later(self, credentials: list[Field], unproven: Unproven, need: Need, asked: Asked) -> bytes:
         outcome: Outcome | None = unproven
         for _ in range(_ROUNDS):
             if not isinstance(outcome, Unproven):
@@ -115,23 +114,23 @@ class VerifyEndpoint:
             outcome = await self._engine.prove(outcome) or self._judge(credentials, need, self._wall_clock())
         if isinstance(outcome, Unproven):
             outcome = verdicts.BUSY
-        return self._conclude(outcome, need, self._wall_clock(), for_nginx=for_nginx)
+        return self._conclude(outcome, need, asked, self._wall_clock())
 
-    def _conclude(self, outcome: Entry | Refusal | None, need: Need, now: float, *, for_nginx: bool) -> bytes:
+    def _conclude(self, outcome: Entry | Refusal | None, need: Need, asked: Asked, now: float) -> bytes:
         """The answer: a live key may still not be enough for this request."""
-        if isinstance(outcome, Refusal):
-            return self._refuse(outcome, now, for_nginx=for_nginx)
+        if isinstance(outcome, Entry):
+            permits = outcome.rights.under(self._acceptance.classes[outcome.class_name])
+            # Nearly every key of a verifier without rules may pass, and calls cost.
+            refusal = need.judge(permits) if need is not ANY_KEY or permits.needs_owner else None
+            if refusal is None:
+                self._metrics.allowed += 1
+                return self._answers.allow(outcome, permits, now)
+            return self._refuse(refusal, asked, now, need.scopes if refusal.code is Code.INSUFFICIENT_SCOPE else ())
         if outcome is None:
             self._metrics.allowed += 1
             return self._answers.allow_anonymous(now)
-        permits = outcome.rights.under(self._acceptance.classes[outcome.class_name])
-        refusal = need.judge(permits)
-        if refusal is not None:
-            scopes = need.scopes if refusal.code is Code.INSUFFICIENT_SCOPE else ()
-            return self._refuse(refusal, now, for_nginx=for_nginx, scopes=scopes)
-        self._metrics.allowed += 1
-        return self._answers.allow(outcome, permits, now)
+        return self._refuse(outcome, asked, now)
 
-    def _refuse(self, refusal: Refusal, now: float, *, for_nginx: bool, scopes: Sequence[str] = ()) -> bytes:
+    def _refuse(self, refusal: Refusal, asked: Asked, now: float, scopes: Sequence[str] = ()) -> bytes:
         self._metrics.refused[refusal.code] += 1
-        return self._answers.refuse(refusal, now, for_nginx=for_nginx, scopes=scopes)
+        return self._answers.refuse(refusal, now, for_nginx=asked.for_nginx, scopes=scopes)

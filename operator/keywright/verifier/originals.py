@@ -4,10 +4,9 @@ Each proxy describes the original request in its own way, and a client can send 
 set. So the listener is told which way is its proxy's, and nothing else is looked at.
 """
 
-import re
 from collections.abc import Sequence
 from enum import StrEnum
-from typing import NamedTuple, Protocol
+from typing import Protocol
 
 from keywright.verifier.credentials import Field
 
@@ -15,7 +14,6 @@ __all__ = ["HEADERS", "Original", "Source", "find_original"]
 
 _BELOW = b"/verify/"
 _PREFIX = len(b"/verify")
-_METHOD = re.compile(rb"[!#$%&'*+\-.^_`|~0-9A-Za-z]{1,32}")
 
 
 class Source(StrEnum):
@@ -37,12 +35,8 @@ HEADERS = {
 """The headers that a source reads, in lower case: target, method and, if it has one, host."""
 
 
-class Original(NamedTuple):
-    """The original request, as raw as it came. ``host`` may be empty; its form was not looked at."""
-
-    method: bytes
-    target: bytes
-    host: bytes
+Original = tuple[bytes, bytes, bytes]
+"""Method, target and host of the original request, as raw as they came. The host may be empty."""
 
 
 class _Head(Protocol):
@@ -60,14 +54,9 @@ def find_original(source: Source, request: _Head, fields: Sequence[Field]) -> Or
     """The original request; ``None`` if the proxy did not describe it exactly once."""
     if source is Source.PATH:
         target = request.target
-        return Original(request.method, target[_PREFIX:], request.host) if target.startswith(_BELOW) else None
-    found = []
-    for name in HEADERS[source]:
-        values = [value for each, value in fields if each == name]
-        if len(values) != 1 or not values[0]:
-            return None
-        found.append(values[0])
-    target, method, host = found if len(found) == 3 else (*found, request.host)
-    if not _METHOD.fullmatch(method) or method == b"CONNECT":
+        return (request.method, target[_PREFIX:], request.host) if target.startswith(_BELOW) else None
+    said = dict(fields)
+    if len(said) < len(fields) and any(sum(each == name for each, _ in fields) > 1 for name in HEADERS[source]):
         return None
-    return Original(method, target, host)
+    target, method, host = (*(said.get(name, b"") for name in HEADERS[source]), request.host)[:3]
+    return (method, target, host) if method and target and (host or source is Source.ORIGINAL) else None

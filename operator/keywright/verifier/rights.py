@@ -7,7 +7,7 @@ acts on the next request of each key, and costs nothing before that.
 
 import re
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 from weakref import WeakValueDictionary
 
@@ -15,8 +15,9 @@ from keywright.domain.keyclass import Authorization
 from keywright.domain.scopes import closure, covers, is_covered
 from keywright.verifier.acceptance import AcceptedClass
 
-__all__ = ["ROLE", "SCOPE", "Permits", "Rights", "RightsPool", "permit", "read_owner", "read_role", "read_scopes"]
+__all__ = ["ROLE", "SCOPE", "Permits", "Rights", "RightsPool", "read_owner", "read_role", "read_scopes"]
 
+_KEPT = 64
 NOTHING = "-"
 """What an identity header says when there is nothing to say."""
 
@@ -32,32 +33,27 @@ _OWN_SUBJECT = "apikey:"
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class Permits:
-    """What a key may do at this moment. ``lines`` is the end of an answer's head: class, role and scopes."""
+    """What a key may do at this moment. ``lines`` is the end of an answer's head: class, role and scopes.
+
+    ``needs_owner``: not the scopes decide, but what its owner may do. ``warn_before`` is the class's, in seconds.
+    """
 
     role: str | None
-    names: frozenset[str]
-    wildcards: tuple[str, ...]
-    needs_owner: bool
-    lines: bytes
+    scopes: tuple[str, ...]
+    needs_owner: bool = False
+    warn_before: float = 0.0
+    lines: bytes = b""
+    _asked: dict[str, bool] = field(default_factory=dict)
 
     def grants(self, scope: str) -> bool:
         """Whether it has a scope that a request needs."""
-        return scope in self.names or any(covers(each, scope) for each in self.wildcards)
-
-
-def permit(
-    *, class_name: str, role: str | None, scopes: Iterable[str], authorization: Authorization = Authorization.SCOPES
-) -> Permits:
-    """Prepare what is granted for being asked about with every request."""
-    scopes = tuple(scopes)
-    said = {"Class": class_name, "Role": role or NOTHING, "Scopes": " ".join(scopes) or NOTHING}
-    return Permits(
-        role=role,
-        names=frozenset(each for each in scopes if "*" not in each),
-        wildcards=tuple(each for each in scopes if "*" in each),
-        needs_owner=authorization is Authorization.OWNER,
-        lines="".join(f"\r\nX-Auth-{name}: {value}" for name, value in said.items()).encode("ascii") + b"\r\n\r\n",
-    )
+        known = self._asked.get(scope)
+        if known is None:
+            known = is_covered(scope, self.scopes)
+            # Rules ask for a few; where a client gets to write the query, it may ask for many.
+            if len(self._asked) < _KEPT:
+                self._asked[scope] = known
+        return known
 
 
 @dataclass(slots=True, eq=False, weakref_slot=True)
@@ -87,11 +83,14 @@ class Rights:
         else:
             granted = _common(self.accepted_scopes, asked)
         has_role = self.asked_role in key_class.roles and self.asked_role == self.accepted_role
-        return permit(
-            class_name=key_class.name,
-            role=self.asked_role if has_role else None,
-            scopes=granted,
-            authorization=key_class.authorization,
+        role = self.asked_role if has_role else None
+        said = {"Class": key_class.name, "Role": role or NOTHING, "Scopes": " ".join(granted) or NOTHING}
+        return Permits(
+            role=role,
+            scopes=tuple(granted),
+            needs_owner=key_class.authorization is Authorization.OWNER,
+            warn_before=key_class.warn_before,
+            lines="".join(f"\r\nX-Auth-{name}: {value}" for name, value in said.items()).encode("ascii") + b"\r\n\r\n",
         )
 
 

@@ -4,8 +4,10 @@ The first rule whose path and host match decides, whatever stands after it. A lo
 however many rules there are.
 """
 
+import re
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 
 from keywright.verifier import verdicts
 from keywright.verifier.needs import NOBODY, Need
@@ -13,9 +15,13 @@ from keywright.verifier.originals import Original
 from keywright.verifier.targets import read_host, read_path
 from keywright.verifier.verdicts import Refusal
 
-__all__ = ["Decision", "Rule", "Rules", "decide"]
+__all__ = ["Decision", "Rule", "Rules"]
 
 _BELOW = "/*"
+_METHOD = re.compile(rb"[!#$%&'*+\-.^_`|~0-9A-Za-z]{1,32}")
+# Clients ask for the same few things over and over. What is kept of it is bounded, for they may also ask for others.
+_KEPT = 4096
+_SHORT = 256
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -85,6 +91,23 @@ class Rules:
         self._table = _Table((each.path, each) for each in rules)
         self._folded = _Table((each.path.casefold(), each) for each in rules)
         self._has_capitals = any(each.path != each.path.casefold() for each in rules)
+        self._recall = lru_cache(_KEPT)(self._decide)
+
+    def decide(self, original: Original) -> Decision | Refusal:
+        """What the original request needs, or why that cannot be told."""
+        method, target, host = original
+        path, host = target.partition(b"?")[0], host if self.names_hosts else b""
+        if len(method) + len(path) + len(host) > _SHORT:
+            return self._decide(method, path, host)
+        return self._recall(method, path, host)
+
+    def _decide(self, method: bytes, raw: bytes, host: bytes) -> Decision | Refusal:
+        if not _METHOD.fullmatch(method) or method == b"CONNECT":
+            return verdicts.NO_ORIGINAL
+        path, name = read_path(raw), read_host(host) if self.names_hosts else None
+        if path is None or (self.names_hosts and name is None):
+            return verdicts.AMBIGUOUS
+        return self.find(method, path, name)
 
     def find(self, method: bytes, path: str, host: str | None) -> Decision:
         """What a request needs. ``path`` is decoded, ``host`` in lower case; both have been found unambiguous."""
@@ -107,13 +130,3 @@ class Rules:
             for rule in self.rules
             if (before := next((each for each in self.rules[: rule.number] if each.covers(rule)), None)) is not None
         }
-
-
-def decide(rules: Rules, original: Original | None) -> Decision | Refusal:
-    """What the original request needs, or why that cannot be told."""
-    if original is None:
-        return verdicts.NO_ORIGINAL
-    path, host = read_path(original.target), read_host(original.host) if rules.names_hosts else None
-    if path is None or (rules.names_hosts and host is None):
-        return verdicts.AMBIGUOUS
-    return rules.find(original.method, path, host)

@@ -72,7 +72,7 @@ def assemble(settings: VerifierSettings, watches: Sequence[Watched]) -> Verifier
     prover = Prover(index.entries, workers=settings.argon2_workers, capacity=settings.argon2_queue, metrics=metrics)
     freshness = Freshness(watches, settings.max_staleness)
     rules = RulesFile(settings.rules, metrics) if settings.rules is not None else None
-    gate = Gate(settings.request_from, rules)
+    gate = Gate(settings.request_from, rules) if rules is not None else None
     endpoint = VerifyEndpoint(Engine(index, prover, metrics), freshness, gate, metrics, dater)
     classes = Classes(settings.classes, endpoint.publish)
     verify_hub = Hub(endpoint, Limits(connections=settings.max_connections), metrics, dater)

@@ -16,9 +16,8 @@ _LABEL = r"[A-Za-z0-9_-]+"
 _HOST = re.compile(rf"({_LABEL}(?:\.{_LABEL})*|\[[0-9A-Fa-f:.]+\])\.?(?::[0-9]{{1,5}})?".encode("ascii"))
 
 
-def read_path(target: bytes) -> str | None:
-    """The path of a target (origin form, as on a request line), decoded once; ``None`` if it is ambiguous."""
-    raw = target.partition(b"?")[0]
+def read_path(raw: bytes) -> str | None:
+    """The path of a target (what stands before the question mark), decoded once; ``None`` if it is ambiguous."""
     # A slash that is encoded separates for some and not for others; once decoded it looks like any other.
     if b" " in raw or b"%2f" in raw.lower():
         return None

@@ -1,7 +1,9 @@
 """``keywright rules test``: a rules file proves itself in CI, without a cluster."""
 
+import logging
 import subprocess
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -26,6 +28,16 @@ samples:
 - {request: GET /healthz#/../api/admin, expect: invalid_request}
 - {request: GET /, expect: forbidden}
 """
+
+
+@pytest.fixture(autouse=True)
+def _logging_as_before() -> Iterator[None]:
+    """The command sets up logging for a process of its own."""
+    root = logging.getLogger()
+    handlers, level = root.handlers[:], root.level
+    yield
+    root.handlers[:] = handlers
+    root.setLevel(level)
 
 
 @pytest.fixture

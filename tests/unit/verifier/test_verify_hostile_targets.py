@@ -11,8 +11,8 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from keywright.verifier.needs import Need
-from keywright.verifier.originals import Original, Source
-from keywright.verifier.rules import Rules, decide
+from keywright.verifier.originals import Source
+from keywright.verifier.rules import Rules
 from keywright.verifier.rules_reading import read_rules
 from keywright.verifier.settings import VerifierSettings
 from keywright.verifier.targets import read_path
@@ -163,7 +163,7 @@ def test_who_reads_a_path_otherwise_reads_the_same(target: bytes) -> None:
     """Whatever a service makes of a target that passes, the same rule protects it."""
     rules = read_rules(RULES.encode())
     assert isinstance(rules, Rules)
-    found = decide(rules, Original(b"GET", target, b""))
+    found = rules.decide((b"GET", target, b""))
     if isinstance(found, Refusal):
         return
     raw = target.partition(b"?")[0]
