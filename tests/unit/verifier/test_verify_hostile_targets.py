@@ -102,11 +102,11 @@ PROTECTED = [
 ]
 
 
-def request(source: Source, target: bytes, key: bytes) -> bytes:
+def request(source: str, target: bytes, key: bytes) -> bytes:
     line, said = b"GET /verify", b""
-    if source is Source.PATH:
+    if source == Source.PATH:
         line = b"GET /verify" + target
-    elif source is Source.ORIGINAL:
+    elif source == Source.ORIGINAL:
         said = b"X-Original-URI: %b\r\nX-Original-Method: GET\r\n" % target
     else:
         said = b"X-Forwarded-Uri: %b\r\nX-Forwarded-Method: GET\r\nX-Forwarded-Host: h\r\n" % target
