@@ -21,6 +21,7 @@ examples:
   keywright crds | kubectl apply -f -
   KUBECONFIG=~/.kube/config keywright operator --namespace payments
   keywright verifier --listen 127.0.0.1:8080 --namespace payments --class standard
+  keywright rules test rules.yaml GET /api/agents/7 --scope agents:read
 
 The cluster is the one of KUBECONFIG, or of the pod this runs in. Every flag has an environment twin KEYWRIGHT_….
 exit status: 0 done, 1 something is wrong (one line says what to do), 2 wrong flags
@@ -39,6 +40,10 @@ def main(arguments: Sequence[str] | None = None, environment: Mapping[str, str] 
             return _run_operator(parsed)
         if parsed.command == "verifier":
             return _run_verifier(parsed)
+        if parsed.command == "rules":
+            from keywright.cli import rules  # noqa: PLC0415 - each process loads only what it needs
+
+            return rules.run(parsed)
         from keywright.api.crd import render_all  # noqa: PLC0415 - each process loads only what it needs
 
         print(render_all(), end="")
@@ -78,6 +83,9 @@ def _parser(command: str | None, environment: Mapping[str, str]) -> argparse.Arg
         "verifier", parents=[shared], help="judge requests against ApiKeys", epilog=EPILOG, formatter_class=form
     )
     commands.add_parser("crds", parents=[shared], help="print the CRDs as YAML", epilog=EPILOG, formatter_class=form)
+    rules_parser = commands.add_parser(
+        "rules", parents=[shared], help="test a rules file", epilog=EPILOG, formatter_class=form
+    )
     if command == "operator":
         _require("kopf", "operator")
         from keywright.handlers import settings  # noqa: PLC0415 - each process loads only what it needs
@@ -88,6 +96,10 @@ def _parser(command: str | None, environment: Mapping[str, str]) -> argparse.Arg
         from keywright.verifier import settings as verifier_settings  # noqa: PLC0415 - see above
 
         verifier_settings.add_arguments(verifier)
+    elif command == "rules":
+        from keywright.cli import rules  # noqa: PLC0415 - see above
+
+        rules.add_arguments(rules_parser)
     return parser
 
 

@@ -4,10 +4,12 @@ Built anew whenever a class changes, and swapped in as a whole, so that a reques
 """
 
 from collections.abc import Collection, Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime
 
-from keywright.domain.keyclass import BUILT_IN, resolve
+from keywright.domain.apikey import RateLimit
+from keywright.domain.keyclass import BUILT_IN, Authorization, RateLimitPer, resolve
+from keywright.domain.scopes import Catalogue
 
 __all__ = ["BUILT_IN_CLASS", "DEFAULT_HEADERS", "DEFAULT_SCHEMES", "Acceptance", "AcceptedClass", "Carrier", "accept"]
 
@@ -17,13 +19,18 @@ DEFAULT_HEADERS = ("X-API-Key",)
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class AcceptedClass:
-    """An ApiKeyClass as far as verifying goes. ``warn_before`` is in seconds."""
+    """An ApiKeyClass as far as verifying goes. ``warn_before`` is in seconds, ``scopes`` is the catalogue."""
 
     name: str
     prefix: str
     schemes: tuple[str, ...] = DEFAULT_SCHEMES
     headers: tuple[str, ...] = DEFAULT_HEADERS
     warn_before: float
+    roles: Mapping[str, tuple[str, ...]] = field(default_factory=lambda: BUILT_IN.roles)
+    scopes: Catalogue = field(default_factory=dict)
+    rate_limits: tuple[RateLimit, ...] = ()
+    rate_limit_per: RateLimitPer = RateLimitPer.KEY
+    authorization: Authorization = Authorization.SCOPES
     is_default: bool = False
     created_at: datetime | None = None
 
@@ -38,12 +45,14 @@ Carrier = Mapping[str, AcceptedClass]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Acceptance:
-    """``schemes`` and ``headers`` are keyed in lower case. ``challenges`` names the schemes to challenge with."""
+    """``schemes`` and ``headers`` are keyed in lower case. ``challenges`` names the schemes to challenge with.
+    ``classes`` holds all that are accepted, by name.
+    """
 
     schemes: Mapping[bytes, Carrier]
     headers: Mapping[bytes, Carrier]
     challenges: tuple[str, ...]
-    class_names: tuple[str, ...]
+    classes: Carrier
 
 
 def accept(wanted: Collection[str], existing: Iterable[AcceptedClass]) -> Acceptance:
@@ -65,5 +74,5 @@ def accept(wanted: Collection[str], existing: Iterable[AcceptedClass]) -> Accept
         headers=headers,
         # A 401 always has a challenge (RFC 9110 section 15.5.2), also when no class names a scheme.
         challenges=tuple(challenges.values()) or DEFAULT_SCHEMES[:1],
-        class_names=tuple(classes),
+        classes=classes,
     )

@@ -12,6 +12,7 @@ from keywright.verifier.metrics import Metrics
 from keywright.verifier.prover import Prover
 from keywright.verifier.request import Request
 from keywright.verifier.responses import Dater, problem, text
+from keywright.verifier.rules_file import RulesFile
 
 __all__ = ["AdminEndpoint"]
 
@@ -32,6 +33,7 @@ class AdminEndpoint:
         metrics: Metrics,
         dater: Dater,
         verify_hub: Hub,
+        rules: RulesFile | None,
     ) -> None:
         self._freshness = freshness
         self._index = index
@@ -39,6 +41,7 @@ class AdminEndpoint:
         self._metrics = metrics
         self._dater = dater
         self._verify_hub = verify_hub
+        self._rules = rules
 
     @property
     def watched(self) -> AbstractSet[bytes]:
@@ -68,6 +71,8 @@ class AdminEndpoint:
             return b"not yet in sync with the API server\n"
         if not self._freshness.is_fresh():
             return b"nothing heard from the API server for too long\n"
+        if self._rules is not None and self._rules.rules is None:
+            return b"no rules yet: the file of --rules is missing or wrong, see the log\n"
         return None
 
     def _gauges(self) -> list[Sample]:
@@ -77,6 +82,11 @@ class AdminEndpoint:
             _gauge("argon2_waiting", "Argon2 runs waiting for their turn.", self._prover.waiting),
             _gauge("connections_open", "Open client connections.", len(self._verify_hub.connections)),
             _gauge("ready", "Whether verdicts are given.", self._unready() is None),
+            *(
+                [_gauge("rules_current", "Whether the rules are those of their file.", self._rules.is_current)]
+                if self._rules is not None
+                else []
+            ),
             *(
                 [_gauge("watch_age_seconds", "Since the API server was last heard of.", age)]
                 if math.isfinite(age)

@@ -4,12 +4,14 @@ Refusals are rendered once for each set of accepted classes, because their chall
 for allowed keys are joined from parts that hold bytes already.
 """
 
+from collections.abc import Sequence
 from datetime import UTC, datetime
 
 from keywright.domain.times import format_instant
 from keywright.verifier.acceptance import Acceptance
 from keywright.verifier.records import Entry
 from keywright.verifier.responses import Dater, Template, problem
+from keywright.verifier.rights import Permits
 from keywright.verifier.verdicts import REFUSALS, Refusal
 
 __all__ = ["REALM", "Answers"]
@@ -20,47 +22,61 @@ REALM = "keywright"
 _NGINX_CARRIES = frozenset({401, 403})
 
 _ALLOWED = b"HTTP/1.1 200 OK\r\n"
-_SUBJECT = b"Content-Length: 0\r\nCache-Control: no-store\r\nX-Auth-Subject: apikey:"
+_OWNER = b"Content-Length: 0\r\nCache-Control: no-store\r\nX-Auth-Subject: "
+_SUBJECT = _OWNER + b"apikey:"
 _KEY = b"\r\nX-Auth-Key: "
 _KEY_ID = b"\r\nX-Auth-Key-Id: "
+# Nobody, in so many words: a header that is missing would let the client's own copy through.
+_ANONYMOUS = (
+    _OWNER + b"-\r\nX-Auth-Key: -\r\nX-Auth-Key-Id: -\r\nX-Auth-Class: -\r\nX-Auth-Role: -\r\nX-Auth-Scopes: -\r\n\r\n"
+)
 
 
 class Answers:
     """Renders verdicts for one :class:`Acceptance`."""
 
-    __slots__ = ("_classes", "_dater", "_for_nginx", "_refusals")
+    __slots__ = ("_acceptance", "_dater", "_for_nginx", "_refusals")
 
     def __init__(self, acceptance: Acceptance, dater: Dater) -> None:
+        self._acceptance = acceptance
         self._dater = dater
         self._refusals = {each: _refusal(each, acceptance) for each in REFUSALS}
         self._for_nginx = {each: _refusal(each, acceptance, for_nginx=True) for each in REFUSALS}
-        self._classes = {
-            each.name: (_class_lines(each.name), each.warn_before)
-            for carrier in (*acceptance.schemes.values(), *acceptance.headers.values())
-            for each in carrier.values()
-        }
 
-    def allow(self, entry: Entry, now: float) -> bytes:
-        """200 with all identity headers. What is not said yet is ``-``: some proxies skip an empty value and
-        let the client's own header through.
+    def allow(self, entry: Entry, permits: Permits, now: float) -> bytes:
+        """200 with all identity headers. Where there is nothing to say it is ``-``: some proxies skip an empty value
+        and let the client's own header through.
         """
-        class_lines, warn_before = self._classes[entry.class_name]
-        path = entry.path
-        if entry.is_retiring or entry.ends_at - now <= warn_before:
+        path, lines = entry.path, permits.lines
+        if entry.is_retiring or entry.ends_at - now <= permits.warn_before:
             ends_at = format_instant(datetime.fromtimestamp(entry.ends_at, UTC)).encode("ascii")
-            class_lines = b"\r\nX-Auth-Key-Expires: " + ends_at + class_lines
-        return b"".join(
-            (_ALLOWED, self._dater.line(now), _SUBJECT, path, _KEY, path, _KEY_ID, entry.key_id, class_lines)
-        )
+            lines = b"\r\nX-Auth-Key-Expires: " + ends_at + lines
+        if entry.owner is None:
+            return b"".join((_ALLOWED, self._dater.line(now), _SUBJECT, path, _KEY, path, _KEY_ID, entry.key_id, lines))
+        owner = entry.owner.encode("ascii")
+        return b"".join((_ALLOWED, self._dater.line(now), _OWNER, owner, _KEY, path, _KEY_ID, entry.key_id, lines))
 
-    def refuse(self, refusal: Refusal, now: float, *, for_nginx: bool = False) -> bytes:
-        """The answer for a refusal, in nginx's terms when its configuration asked for them."""
+    def allow_anonymous(self, now: float) -> bytes:
+        """200 for a request that needs no key, with every identity header saying nobody, whatever was presented."""
+        return _ALLOWED + self._dater.line(now) + _ANONYMOUS
+
+    def refuse(self, refusal: Refusal, now: float, *, for_nginx: bool = False, scopes: Sequence[str] = ()) -> bytes:
+        """The answer for a refusal, in nginx's terms when its configuration asked for them. ``scopes`` are those that
+        would do: only who has proven a key is told, so that one is rendered anew each time.
+        """
+        if scopes:
+            template = _refusal(refusal, self._acceptance, for_nginx=for_nginx, scopes=scopes)
+            return self._dater.complete(template, now)
         table = self._for_nginx if for_nginx else self._refusals
         return self._dater.complete(table[refusal], now)
 
 
-def _refusal(refusal: Refusal, acceptance: Acceptance, *, for_nginx: bool = False) -> Template:
+def _refusal(
+    refusal: Refusal, acceptance: Acceptance, *, for_nginx: bool = False, scopes: Sequence[str] = ()
+) -> Template:
     error = f', error="{refusal.error}"' if refusal.error is not None else ""
+    if scopes:
+        error += f', scope="{" ".join(scopes)}"'
     schemes = acceptance.challenges if refusal.is_challenged else ()
     headers = [f'WWW-Authenticate: {scheme} realm="{REALM}"{error}' for scheme in schemes]
     if refusal.retry_after is not None:
@@ -70,7 +86,3 @@ def _refusal(refusal: Refusal, acceptance: Acceptance, *, for_nginx: bool = Fals
         headers.append(f"X-Auth-Status: {status}")
         status = 403
     return problem(status, code=refusal.code, detail=refusal.detail, headers=headers)
-
-
-def _class_lines(name: str) -> bytes:
-    return f"\r\nX-Auth-Class: {name}\r\nX-Auth-Role: -\r\nX-Auth-Scopes: -\r\n\r\n".encode("ascii")

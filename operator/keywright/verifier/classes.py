@@ -9,7 +9,8 @@ import re
 from collections.abc import Callable, Collection, Mapping
 from typing import Any
 
-from keywright.domain.keyclass import BUILT_IN, DEFAULT_ANNOTATION
+from keywright.domain.apikey import RateLimit
+from keywright.domain.keyclass import BUILT_IN, DEFAULT_ANNOTATION, Authorization, RateLimitPer
 from keywright.domain.plainkey import PREFIX_PATTERN
 from keywright.domain.times import parse_duration, parse_instant
 from keywright.verifier.acceptance import (
@@ -20,6 +21,7 @@ from keywright.verifier.acceptance import (
     accept,
 )
 from keywright.verifier.records import read_uid
+from keywright.verifier.rights import read_role, read_scopes
 
 __all__ = ["Classes", "read_class"]
 
@@ -78,7 +80,7 @@ class Classes:
 
     def missing(self) -> tuple[str, ...]:
         """The classes that were asked for and do not exist."""
-        names = self._last.class_names if self._last is not None else ()
+        names = self._last.classes if self._last is not None else ()
         return tuple(name for name in self._wanted if name not in names)
 
     def _conclude(self) -> None:
@@ -86,7 +88,7 @@ class Classes:
         if acceptance == self._last:
             return
         self._last = acceptance
-        logger.info("accepting keys of %s", ", ".join(acceptance.class_names) or "no class: none exists")
+        logger.info("accepting keys of %s", ", ".join(acceptance.classes) or "no class: none exists")
         self._publish(acceptance)
 
 
@@ -113,6 +115,11 @@ def read_class(manifest: Mapping[str, Any]) -> AcceptedClass | None:
             schemes=schemes,
             headers=headers,
             warn_before=(parse_duration(warn_before) if warn_before else BUILT_IN.warn_before).total_seconds(),
+            roles=_roles(spec.get("roles")),
+            scopes={_scope(each["name"]): read_scopes(each.get("includes")) for each in _list(spec.get("scopes"))},
+            rate_limits=tuple(_limit(each) for each in _list(spec.get("rateLimits"))),
+            rate_limit_per=RateLimitPer(spec.get("rateLimitPer", RateLimitPer.KEY)),
+            authorization=Authorization(spec.get("authorization", Authorization.SCOPES)),
             is_default=(metadata.get("annotations") or {}).get(DEFAULT_ANNOTATION) == "true",
             created_at=parse_instant(created) if created else None,
         )
@@ -126,3 +133,32 @@ def _tokens(value: Any, default: tuple[str, ...]) -> tuple[str, ...] | None:
     if not isinstance(value, list) or not all(isinstance(each, str) and _TOKEN.fullmatch(each) for each in value):
         return None
     return tuple(value)
+
+
+def _list(value: Any) -> list[Any]:
+    if value is not None and not isinstance(value, list):
+        raise TypeError
+    return value or []
+
+
+def _roles(value: Any) -> Mapping[str, tuple[str, ...]]:
+    """Absent: the built-in ones. Empty: none."""
+    if value is None:
+        return BUILT_IN.roles
+    roles = {read_role(each["name"]): read_scopes(each["scopes"]) for each in _list(value)}
+    return {name: scopes for name, scopes in roles.items() if name is not None}
+
+
+def _scope(value: Any) -> str:
+    (name,) = read_scopes([value])
+    if "*" in name:
+        raise ValueError("a wildcard is not the name of a scope")
+    return name
+
+
+def _limit(value: Any) -> RateLimit:
+    name, requests, window = value["name"], value["requests"], parse_duration(value["window"])
+    # A limit of nothing would be no limit, or an end; the CRD knows neither.
+    if not isinstance(name, str) or type(requests) is not int or requests < 1 or not window:
+        raise ValueError("no limit")
+    return RateLimit(name=name, requests=requests, window=window)

@@ -1,11 +1,11 @@
 """``/verify``: from a request head to an answer.
 
-The steps stand here in their order: where the request came in, is the picture fresh, which key does it present,
-what is the verdict. What a request needs beyond a live key joins between the verdict and the answer.
+The steps stand here in their order: where the request came in, what it needs, is the picture fresh, which key does it
+present, what is the verdict on that key, and may it do what the request needs.
 """
 
 import time
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable, Coroutine, Sequence
 from collections.abc import Set as AbstractSet
 from typing import Any
 
@@ -15,19 +15,20 @@ from keywright.verifier.answers import Answers
 from keywright.verifier.credentials import AUTHORIZATION, Field, find_key
 from keywright.verifier.engine import Engine, Outcome, Unproven
 from keywright.verifier.freshness import Freshness
+from keywright.verifier.gate import Gate
 from keywright.verifier.metrics import Metrics
+from keywright.verifier.needs import ANY_KEY, NOT_UNDERSTOOD, Need
+from keywright.verifier.queries import PLAIN, Asked, read_query
 from keywright.verifier.records import Entry
 from keywright.verifier.request import Request
 from keywright.verifier.responses import Dater, problem
-from keywright.verifier.verdicts import Refusal
+from keywright.verifier.verdicts import Code, Refusal
 
 __all__ = ["VerifyEndpoint"]
 
 _VERIFY = b"/verify"
 _BELOW = b"/verify/"
 _WITH_QUERY = b"/verify?"
-_FOR_NGINX = b"deny=nginx"
-_SCOPE = b"scope"
 _NOT_FOUND = problem(404)
 # A record that changes under every single proof is not going to settle.
 _ROUNDS = 3
@@ -40,6 +41,7 @@ class VerifyEndpoint:
         self,
         engine: Engine,
         freshness: Freshness,
+        gate: Gate | None,
         metrics: Metrics,
         dater: Dater,
         *,
@@ -48,15 +50,19 @@ class VerifyEndpoint:
     ) -> None:
         self._engine = engine
         self._freshness = freshness
+        self._gate = gate
         self._metrics = metrics
         self._dater = dater
         self._wall_clock = wall_clock
         self._monotonic = monotonic
-        self._watched = {AUTHORIZATION}
+        self._always = {AUTHORIZATION, *(gate.headers if gate is not None else ())}
+        self._watched = set(self._always)
 
     @property
     def watched(self) -> AbstractSet[bytes]:
-        """The headers that may carry a key. One set for good, so that open connections see it change."""
+        """The headers that may carry a key or the original request. One set for good, so that open connections see it
+        change.
+        """
         return self._watched
 
     def publish(self, acceptance: Acceptance) -> None:
@@ -64,52 +70,67 @@ class VerifyEndpoint:
         self._acceptance = acceptance
         self._answers = Answers(acceptance, self._dater)
         self._watched.clear()
-        self._watched |= {AUTHORIZATION, *acceptance.headers}
+        self._watched |= self._always | set(acceptance.headers)
 
     def answer(self, request: Request) -> bytes | Coroutine[Any, Any, bytes]:
         """Answer a request, at once unless its key has to be proven first."""
-        target, for_nginx, needs_scope = request.target, False, False
+        target, asked, need = request.target, PLAIN, ANY_KEY
         # Taken from the request, which lives as long as its connection: no presented key stays behind.
-        credentials, request.credentials = request.credentials, []
+        fields, request.credentials = request.credentials, []
         if target != _VERIFY and not target.startswith(_BELOW):
             if not target.startswith(_WITH_QUERY):
                 return self._dater.complete(_NOT_FOUND, self._wall_clock())
             # Only here has the proxy's configuration written the query; below, the client may have.
-            asked = target[len(_WITH_QUERY) :].split(b"&")
-            for_nginx = _FOR_NGINX in asked
-            # No key has scopes yet, so a required one is missing: ignoring it would let everybody through.
-            needs_scope = _SCOPE in target.lower()
+            asked = read_query(target[len(_WITH_QUERY) :])
         now = self._wall_clock()
-        outcome = self._judge(credentials, now)
-        if needs_scope and isinstance(outcome, Entry | Unproven):
-            outcome = verdicts.INSUFFICIENT_SCOPE
-        if isinstance(outcome, Entry):
-            self._metrics.allowed += 1
-            return self._answers.allow(outcome, now)
+        if self._gate is not None:
+            found = self._gate.need(request, fields)
+            if isinstance(found, Refusal):
+                return self._refuse(found, asked, now)
+            need, fields = found, self._gate.credentials(fields)
+        if asked is not PLAIN:
+            need = need.with_scopes(asked.scopes) if asked.is_understood else NOT_UNDERSTOOD
+        outcome = self._judge(fields, need, now)
         if isinstance(outcome, Unproven):
-            return self._answer_later(credentials, outcome, for_nginx=for_nginx)
-        return self._refuse(outcome, now, for_nginx=for_nginx)
+            return self._answer_later(fields, outcome, need, asked)
+        return self._conclude(outcome, need, asked, now)
 
-    def _judge(self, credentials: list[Field], now: float) -> Outcome:
+    def _judge(self, credentials: list[Field], need: Need, now: float) -> Outcome | None:
+        """The verdict on the presented key; ``None`` if it does not matter."""
         if self._monotonic() >= self._freshness.until and not self._freshness.is_fresh():
             return verdicts.NOT_IN_SYNC
+        if need.is_anonymous:
+            return None
         presented = find_key(credentials, self._acceptance)
         if isinstance(presented, Refusal):
             return presented
         return self._engine.judge(presented, now)
 
-    async def _answer_later(self, credentials: list[Field], unproven: Unproven, *, for_nginx: bool) -> bytes:
-        outcome: Outcome = unproven
+    async def _answer_later(self, credentials: list[Field], unproven: Unproven, need: Need, asked: Asked) -> bytes:
+        outcome: Outcome | None = unproven
         for _ in range(_ROUNDS):
             if not isinstance(outcome, Unproven):
                 break
-            outcome = await self._engine.prove(outcome) or self._judge(credentials, self._wall_clock())
-        now = self._wall_clock()
-        if isinstance(outcome, Entry):
-            self._metrics.allowed += 1
-            return self._answers.allow(outcome, now)
-        return self._refuse(outcome if isinstance(outcome, Refusal) else verdicts.BUSY, now, for_nginx=for_nginx)
+            outcome = await self._engine.prove(outcome) or self._judge(credentials, need, self._wall_clock())
+        if isinstance(outcome, Unproven):
+            outcome = verdicts.BUSY
+        return self._conclude(outcome, need, asked, self._wall_clock())
 
-    def _refuse(self, refusal: Refusal, now: float, *, for_nginx: bool) -> bytes:
+    def _conclude(self, outcome: Entry | Refusal | None, need: Need, asked: Asked, now: float) -> bytes:
+        """The answer: a live key may still not be enough for this request."""
+        if isinstance(outcome, Entry):
+            permits = outcome.rights.under(self._acceptance.classes[outcome.class_name])
+            # Nearly every key of a verifier without rules may pass, and calls cost.
+            refusal = need.judge(permits) if need is not ANY_KEY or permits.needs_owner else None
+            if refusal is None:
+                self._metrics.allowed += 1
+                return self._answers.allow(outcome, permits, now)
+            return self._refuse(refusal, asked, now, need.scopes if refusal.code is Code.INSUFFICIENT_SCOPE else ())
+        if outcome is None:
+            self._metrics.allowed += 1
+            return self._answers.allow_anonymous(now)
+        return self._refuse(outcome, asked, now)
+
+    def _refuse(self, refusal: Refusal, asked: Asked, now: float, scopes: Sequence[str] = ()) -> bytes:
         self._metrics.refused[refusal.code] += 1
-        return self._answers.refuse(refusal, now, for_nginx=for_nginx)
+        return self._answers.refuse(refusal, now, for_nginx=asked.for_nginx, scopes=scopes)

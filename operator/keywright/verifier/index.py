@@ -8,6 +8,7 @@ from collections.abc import Collection, Mapping
 from typing import Any
 
 from keywright.verifier.records import Entry, read_api_key, read_uid
+from keywright.verifier.rights import RightsPool
 
 __all__ = ["Index", "NamespaceView"]
 
@@ -20,13 +21,14 @@ class Index:
         """The entry that counts for each key id. Read by the engine, never written outside of here."""
         self._of_object: dict[str, tuple[Entry, ...]] = {}
         self._claims: dict[bytes, list[Entry]] = {}
+        self._rights = RightsPool()
 
     def put(self, manifest: Mapping[str, Any]) -> None:
         """Take the newest state of an ApiKey. One that is leaving, or cannot be read, is as good as gone."""
         uid = read_uid(manifest)
         if uid is None:
             return
-        entries = read_api_key(manifest)
+        entries = read_api_key(manifest, self._rights)
         for old in self._of_object.get(uid, ()):
             for entry in entries:
                 if entry.is_same_key_as(old):

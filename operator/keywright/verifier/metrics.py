@@ -25,6 +25,8 @@ class Metrics:
         "http_errors",
         "proof_hits",
         "refused",
+        "rules_refused",
+        "rules_taken",
     )
 
     def __init__(self) -> None:
@@ -37,6 +39,8 @@ class Metrics:
         self.http_errors = 0
         self.connections_total = 0
         self.connections_refused = 0
+        self.rules_taken = 0
+        self.rules_refused = 0
 
     def samples(self) -> list[Sample]:
         """The counters as families."""
@@ -54,6 +58,8 @@ class Metrics:
             _counter("http_errors", "Requests answered with a plain HTTP error.", self.http_errors),
             _counter("connections", "Connections accepted.", self.connections_total),
             _counter("connections_refused", "Connections refused at the cap.", self.connections_refused),
+            _counter("rules_taken", "Rules files that were taken.", self.rules_taken),
+            _counter("rules_refused", "Rules files that were missing or wrong.", self.rules_refused),
         ]
 
 

@@ -17,6 +17,7 @@ from keywright.domain import hashing
 from keywright.domain.apikey import earliest
 from keywright.domain.times import parse_duration, parse_instant
 from keywright.verifier import verdicts
+from keywright.verifier.rights import Rights, RightsPool, read_owner
 from keywright.verifier.verdicts import Refusal
 
 __all__ = ["Entry", "read_api_key", "read_uid"]
@@ -31,7 +32,8 @@ _FINGERPRINT = re.compile(r"[0-9a-f]{16}", re.ASCII)
 class Entry:
     """One key record, ready to be judged. Instants are seconds since the epoch.
 
-    ``barred`` is the refusal that a proven key gets for as long as its ApiKey is revoked or suspended.
+    ``barred`` is the refusal that a proven key gets for as long as its ApiKey is revoked, suspended or not allowed.
+    ``owner`` is the user on whose behalf it acts, printable; ``rights`` are shared by all keys that may do the same.
     ``proof`` is the keyed digest of the plain key that was proven against ``hash``; it lives and dies with
     the triple of uid, id and hash (invariant 12).
     """
@@ -47,6 +49,8 @@ class Entry:
     ends_at: float
     is_retiring: bool
     barred: Refusal | None
+    owner: str | None
+    rights: Rights
     proof: bytes | None = None
 
     def __repr__(self) -> str:
@@ -73,7 +77,7 @@ def read_uid(manifest: Mapping[str, Any]) -> str | None:
         return None
 
 
-def read_api_key(manifest: Mapping[str, Any]) -> tuple[Entry, ...]:
+def read_api_key(manifest: Mapping[str, Any], pool: RightsPool) -> tuple[Entry, ...]:
     """The entries of an ApiKey: none when it is being deleted, has no keys yet, or cannot be read."""
     try:
         if manifest["metadata"].get("deletionTimestamp") is not None:
@@ -82,7 +86,7 @@ def read_api_key(manifest: Mapping[str, Any]) -> tuple[Entry, ...]:
         records = status.get("keys") or []
         if not isinstance(records, list) or not records:
             return ()
-        facts = _read_object(manifest["metadata"], _mapping(manifest.get("spec")), status)
+        facts = _read_object(manifest["metadata"], _mapping(manifest.get("spec")), status, pool)
     except (_OddError, KeyError, TypeError, ValueError, AttributeError, OverflowError):
         return ()
     entries: dict[bytes, Entry] = {}
@@ -105,26 +109,40 @@ class _Facts:
     class_name: str
     created_at: float
     barred: Refusal | None
+    owner: str | None
+    rights: Rights
     ends: datetime | None
     ttl: Any
 
 
-def _read_object(metadata: Mapping[str, Any], spec: Mapping[str, Any], status: Mapping[str, Any]) -> _Facts:
+def _read_object(
+    metadata: Mapping[str, Any], spec: Mapping[str, Any], status: Mapping[str, Any], pool: RightsPool
+) -> _Facts:
     namespace, name = _name(metadata["namespace"]), _name(metadata["name"])
-    barred = None
+    class_name = sys.intern(_name(status["className"]))
+    effective = _mapping(status.get("effective"))
+    owner, barred = read_owner(effective.get("owner")), None
     # What restricts acts from the newest spec, and stays while the status still says so (invariant 4).
     if _flag(spec.get("revoked")) or status.get("revokedAt") is not None:
         barred = verdicts.REVOKED
-    elif _flag(spec.get("suspended")) or status.get("suspendedAt") is not None:
+    elif (
+        _flag(spec.get("suspended"))
+        or status.get("suspendedAt") is not None
+        or status.get("disallowedAt") is not None
+        # Whoever changed the owner behind the back of the policy, or before it, does not act for anybody yet.
+        or read_owner(spec.get("owner")) != owner
+    ):
         barred = verdicts.SUSPENDED
     ttl = spec.get("ttl")
     return _Facts(
         uid=_text(metadata["uid"]),
         namespace=sys.intern(namespace),
         path=f"{namespace}/{name}".encode("ascii"),
-        class_name=sys.intern(_name(status["className"])),
+        class_name=class_name,
         created_at=parse_instant(_text(metadata["creationTimestamp"])).timestamp(),
         barred=barred,
+        owner=sys.intern(owner[0]) if owner is not None else None,
+        rights=pool.read(class_name, spec, effective),
         ends=_instant(spec.get("expiresAt")),
         ttl=parse_duration(_text(ttl)) if ttl is not None else None,
     )
@@ -154,6 +172,8 @@ def _read_record(record: Mapping[str, Any], facts: _Facts) -> Entry:
         ends_at=ends.timestamp() if ends is not None else math.inf,
         is_retiring=record.get("state") == "Retiring",
         barred=facts.barred,
+        owner=facts.owner,
+        rights=facts.rights,
     )
 
 

@@ -61,6 +61,7 @@ class Request:
         "_watched",
         "credentials",
         "has_body",
+        "host",
         "is_plain",
         "method",
         "target",
@@ -79,6 +80,7 @@ class Request:
         self.is_plain = True
         self.method = b""
         self.target = b""
+        self.host = b""
         self.credentials: list[Field] = []
         self.wants_close = False
         self.has_body = False
@@ -93,6 +95,7 @@ class Request:
         self.is_plain = True
         self.wants_close = self.has_body = self._is_old = self._is_chunked = False
         self._hosts = 0
+        self.host = b""
         try:
             if head.startswith(_USUAL_LINE):
                 self.method, self.target = b"GET", b"/verify"
@@ -148,6 +151,7 @@ class Request:
             self.credentials.append((name, value))
         elif name == b"host":
             self._hosts += 1
+            self.host = value
         elif name in (b"connection", b"proxy-connection"):  # llhttp takes the one for the other
             if b"close" in [each.strip() for each in value.lower().split(b",")]:
                 self.is_plain, self.wants_close = False, True

@@ -22,6 +22,7 @@ from keywright.verifier.classes import Classes
 from keywright.verifier.endpoint import VerifyEndpoint
 from keywright.verifier.engine import Engine
 from keywright.verifier.freshness import Freshness, Watched
+from keywright.verifier.gate import Gate
 from keywright.verifier.hub import Hub
 from keywright.verifier.index import Index, NamespaceView
 from keywright.verifier.listener import listen, tls_context
@@ -29,6 +30,7 @@ from keywright.verifier.metrics import Metrics
 from keywright.verifier.prover import Prover
 from keywright.verifier.request import Limits
 from keywright.verifier.responses import Dater
+from keywright.verifier.rules_file import RulesFile
 from keywright.verifier.settings import VerifierSettings
 
 __all__ = ["Verifier", "assemble", "run"]
@@ -59,6 +61,7 @@ class Verifier:
     classes: Classes
     prover: Prover
     metrics: Metrics
+    rules: RulesFile | None
     verify_hub: Hub
     admin_hub: Hub
 
@@ -68,17 +71,26 @@ def assemble(settings: VerifierSettings, watches: Sequence[Watched]) -> Verifier
     metrics, dater, index = Metrics(), Dater(), Index()
     prover = Prover(index.entries, workers=settings.argon2_workers, capacity=settings.argon2_queue, metrics=metrics)
     freshness = Freshness(watches, settings.max_staleness)
-    endpoint = VerifyEndpoint(Engine(index, prover, metrics), freshness, metrics, dater)
+    rules = RulesFile(settings.rules, metrics) if settings.rules is not None else None
+    gate = Gate(settings.request_from, rules) if rules is not None else None
+    endpoint = VerifyEndpoint(Engine(index, prover, metrics), freshness, gate, metrics, dater)
     classes = Classes(settings.classes, endpoint.publish)
     verify_hub = Hub(endpoint, Limits(connections=settings.max_connections), metrics, dater)
     admin = AdminEndpoint(
-        freshness=freshness, index=index, prover=prover, metrics=metrics, dater=dater, verify_hub=verify_hub
+        freshness=freshness,
+        index=index,
+        prover=prover,
+        metrics=metrics,
+        dater=dater,
+        verify_hub=verify_hub,
+        rules=rules,
     )
     return Verifier(
         index=index,
         classes=classes,
         prover=prover,
         metrics=metrics,
+        rules=rules,
         verify_hub=verify_hub,
         # Its traffic is nobody's business but its own, so it has counters that nobody reads.
         admin_hub=Hub(admin, Limits(connections=64), Metrics(), dater),
@@ -97,6 +109,8 @@ async def _serve(settings: VerifierSettings) -> int:
     cluster = credentials.load()
     watches: list[Reflector] = []
     verifier = assemble(settings, watches)
+    if verifier.rules is not None:
+        verifier.rules.look()
     async with AsyncExitStack() as stack:
         stack.callback(verifier.prover.close)
         client = await stack.enter_async_context(connect(cluster))
@@ -138,6 +152,7 @@ def _for_ever(verifier: Verifier, watches: Sequence[Reflector]) -> list[Coroutin
         *(watch.run() for watch in watches),
         verifier.verify_hub.keep_sweeping(),
         verifier.admin_hub.keep_sweeping(),
+        *([verifier.rules.keep_looking()] if verifier.rules is not None else []),
     ]
 
 

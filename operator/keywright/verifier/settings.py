@@ -11,6 +11,7 @@ from keywright.addresses import Tcp, parse_tcp
 from keywright.domain.times import parse_duration
 from keywright.errors import KeywrightError
 from keywright.verifier.listener import Address, parse_address
+from keywright.verifier.originals import Source
 
 __all__ = ["VerifierSettings", "add_arguments", "from_arguments"]
 
@@ -37,6 +38,8 @@ class VerifierSettings:
     all_namespaces: bool = False
     classes: tuple[str, ...] = ()
     max_staleness: float = 300.0
+    request_from: Source = Source.PATH
+    rules: Path | None = None
     argon2_workers: int = 1
     argon2_queue: int = 64
     max_connections: int = 1024
@@ -70,6 +73,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     flag("class", "ApiKeyClass whose keys are accepted (default: the default class)", "NAME", repeats=True)
     flag("max-staleness", "answer 503 after this long without a word from the API server (default: 5m)", "TIME")
+    flag(
+        "request-from",
+        "how the proxy describes the original request to the rules: path after /verify (Envoy, Gateway API), original "
+        "X-Original-… headers (nginx), forwarded X-Forwarded-… headers (Traefik, Caddy) (default: path)",
+        "|".join(Source),
+    )
+    flag("rules", "what requests need beyond a live key; read again when it changes (default: nothing)", "FILE")
     flag("argon2-workers", "argon2 runs at a time (default: cores less one, at most 4)", "N")
     flag("argon2-queue", "first uses that may wait for an argon2 run (default: 64)", "N")
     flag("max-connections", "client connections at a time (default: 1024)", "N")
@@ -117,6 +127,8 @@ def from_arguments(arguments: argparse.Namespace, environment: Mapping[str, str]
         all_namespaces=read("all-namespaces", _boolean, default=False, form="true or false"),
         classes=several("class"),
         max_staleness=read("max-staleness", _seconds, defaults.max_staleness, "2m or more, as in 5m"),
+        request_from=read("request-from", Source, defaults.request_from, "path, original or forwarded"),
+        rules=read("rules", Path, None, "a file"),
         argon2_workers=count("argon2-workers", min(4, max(1, len(os.sched_getaffinity(0)) - 1))),
         argon2_queue=count("argon2-queue", defaults.argon2_queue),
         max_connections=count("max-connections", defaults.max_connections),

@@ -8,8 +8,11 @@ from dataclasses import dataclass
 from enum import StrEnum
 
 __all__ = [
+    "AMBIGUOUS",
     "BUSY",
     "EXPIRED",
+    "FORBIDDEN",
+    "INSUFFICIENT_ROLE",
     "INSUFFICIENT_SCOPE",
     "INVALID",
     "MALFORMED_MISTYPED",
@@ -17,6 +20,10 @@ __all__ = [
     "MALFORMED_WHITE_SPACE",
     "MISSING",
     "NOT_IN_SYNC",
+    "NO_ORIGINAL",
+    "NO_RULES",
+    "ODD_QUERY",
+    "OWNER_NOT_ASKED",
     "REFUSALS",
     "REPEATED_CREDENTIAL",
     "REVOKED",
@@ -39,6 +46,7 @@ class Code(StrEnum):
     REVOKED_KEY = "revoked_key"
     SUSPENDED_KEY = "suspended_key"
     INSUFFICIENT_SCOPE = "insufficient_scope"
+    FORBIDDEN = "forbidden"
     UNAVAILABLE = "unavailable"
 
 
@@ -77,6 +85,24 @@ REPEATED_CREDENTIAL = Refusal(
     detail="A header that carries a key was sent more than once. Send it once.",
     error="invalid_request",
 )
+ODD_QUERY = Refusal(
+    code=Code.INVALID_REQUEST,
+    status=400,
+    detail="The query of /verify takes scope=NAME and deny=nginx and nothing else. Correct the proxy's configuration.",
+    error="invalid_request",
+)
+NO_ORIGINAL = Refusal(
+    code=Code.INVALID_REQUEST,
+    status=400,
+    detail="The proxy did not say exactly once which request this is about. Correct the proxy's configuration.",
+    error="invalid_request",
+)
+AMBIGUOUS = Refusal(
+    code=Code.INVALID_REQUEST,
+    status=400,
+    detail="The path or host of the request can be read in more than one way. Send it in its plain form.",
+    error="invalid_request",
+)
 MALFORMED_PREFIX = _bad_token(
     Code.MALFORMED_KEY, "This is not a key of a class that is accepted here: it has the prefix of another class."
 )
@@ -96,10 +122,30 @@ INSUFFICIENT_SCOPE = Refusal(
     detail="This API key does not have the scope that is required here.",
     error="insufficient_scope",
 )
+INSUFFICIENT_ROLE = Refusal(
+    code=Code.INSUFFICIENT_SCOPE,
+    status=403,
+    detail="This API key does not have a role that is required here.",
+    error="insufficient_scope",
+)
+# No other key would do, so there is nothing that a challenge could ask for (RFC 6750 section 3.1 has no such error).
+FORBIDDEN = Refusal(code=Code.FORBIDDEN, status=403, detail="This request is allowed to nobody here.")
+OWNER_NOT_ASKED = Refusal(
+    code=Code.FORBIDDEN,
+    status=403,
+    detail="What keys of this class may do is up to the rights of their owners, which are not asked for here.",
+)
 NOT_IN_SYNC = Refusal(
     code=Code.UNAVAILABLE,
     status=503,
     detail="The verifier is not in sync with the cluster and does not guess. Try again later.",
+    is_challenged=False,
+    retry_after=5,
+)
+NO_RULES = Refusal(
+    code=Code.UNAVAILABLE,
+    status=503,
+    detail="The verifier has no rules yet and does not guess. Try again later.",
     is_challenged=False,
     retry_after=5,
 )
@@ -115,6 +161,9 @@ REFUSALS = (
     MISSING,
     TWO_KEYS,
     REPEATED_CREDENTIAL,
+    ODD_QUERY,
+    NO_ORIGINAL,
+    AMBIGUOUS,
     MALFORMED_PREFIX,
     MALFORMED_MISTYPED,
     MALFORMED_WHITE_SPACE,
@@ -123,7 +172,11 @@ REFUSALS = (
     REVOKED,
     SUSPENDED,
     INSUFFICIENT_SCOPE,
+    INSUFFICIENT_ROLE,
+    FORBIDDEN,
+    OWNER_NOT_ASKED,
     NOT_IN_SYNC,
+    NO_RULES,
     BUSY,
 )
 """Every refusal there is, so that answers can be prepared for all of them."""

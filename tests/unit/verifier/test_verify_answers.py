@@ -119,18 +119,15 @@ async def test_a_replaced_key_carries_its_end(served: Served) -> None:
 
 
 async def test_a_required_scope_is_never_ignored(served: Served) -> None:
-    """No key has scopes yet, so a proxy that asks for one is told that it is missing."""
+    """A key without scopes is told which one is missing; a query that is not understood opens nothing."""
     key = mint()
     served.verifier.index.put(api_key(record(key)))
     assert (await served.present(key.text)).status == 200
-    for target in (
-        "/verify?scope=admin",
-        "/verify?deny=nginx&scope=a:b",
-        "/verify?scope",
-        "/verify?Scope=x",
-        "/verify?a;scope=x",
-    ):
+    for target in ("/verify?scope=admin", "/verify?deny=nginx&scope=a:b", "/verify?scope=a%3Ab"):
         reply = await served.present(key.text, target=target)
         assert (reply.status, reply.code) == (403, "insufficient_scope")
+    for target in ("/verify?scope", "/verify?Scope=x", "/verify?a;scope=x", "/verify?scope=*", "/verify?deny=envoy"):
+        reply = await served.present(key.text, target=target)
+        assert (reply.status, reply.code) == (400, "invalid_request")
     assert (await served.present(key.text, target="/verify/a?scope=admin")).status == 200
     assert (await served.present("kw_live_guess", target="/verify?scope=admin")).status == 401

@@ -9,6 +9,7 @@ import pytest
 
 from keywright.domain.times import format_instant, parse_instant
 from keywright.verifier.records import read_api_key
+from keywright.verifier.rights import RightsPool
 from tests.unit.verifier.builders import NOW, api_key, at, mint, record
 from tests.unit.verifier.wire import Served
 
@@ -16,7 +17,7 @@ KEY = mint()
 
 
 def ends_at(manifest: dict[str, Any]) -> float:
-    (entry,) = read_api_key(manifest)
+    (entry,) = read_api_key(manifest, RightsPool())
     return entry.ends_at - NOW.timestamp()
 
 

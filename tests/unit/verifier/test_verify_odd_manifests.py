@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 from keywright.verifier.classes import read_class
 from keywright.verifier.index import Index
 from keywright.verifier.records import read_api_key
+from keywright.verifier.rights import RightsPool
 from tests.unit.verifier.builders import CHEAP, api_key, api_key_class, at, mint, record
 
 KEY, OTHER = mint(1), mint(2)
@@ -49,13 +50,34 @@ ODD_OBJECTS: dict[str, dict[str, Any]] = {
     "unreadable ttl": {"spec": {"ttl": "90 days"}},
     "unreadable end": {"spec": {"expiresAt": "never"}},
     "ttl is a number": {"spec": {"ttl": 5}},
+    "accepted role that is a header": {"status": {"effective": {"role": "a\r\nX-Auth-Role: admin"}}},
+    "accepted role is a number": {"status": {"effective": {"role": 5}}},
+    "accepted scopes are a word": {"status": {"effective": {"scopes": "*"}}},
+    "accepted scope that is a header": {"status": {"effective": {"scopes": ["a\nb"]}}},
+    "accepted scope with too many sides": {"status": {"effective": {"scopes": ["a:b:c"]}}},
+    "accepted scope that is endless": {"status": {"effective": {"scopes": ["a" * 64]}}},
+    "accepted scope is a number": {"status": {"effective": {"scopes": [5]}}},
+    "accepted is a list": {"status": {"effective": ["*"]}},
+    "owner without user": {"status": {"effective": {"owner": {"groups": []}}}},
+    "owner is a word": {"status": {"effective": {"owner": "alice"}}},
+    "owner that is a header": {"status": {"effective": {"owner": {"user": "a\nX-Auth-Role: admin"}}}},
+    "owner beyond ASCII": {"status": {"effective": {"owner": {"user": "älice"}}}},
+    "owner of spaces": {"status": {"effective": {"owner": {"user": " "}}}},
+    "owner who is endless": {"status": {"effective": {"owner": {"user": "a" * 254}}}},
+    "owner who would be nobody": {"status": {"effective": {"owner": {"user": "-"}}}},
+    "owner who would be a key": {"status": {"effective": {"owner": {"user": "apikey:a/b"}}}},
+    "groups are a word": {"status": {"effective": {"owner": {"user": "a", "groups": "b"}}}},
+    "group is a number": {"status": {"effective": {"owner": {"user": "a", "groups": [5]}}}},
+    "asked role is a list": {"spec": {"role": []}},
+    "asked scopes are a mapping": {"spec": {"scopes": {"a": "b"}}},
+    "asked owner is a number": {"spec": {"owner": 5}},
 }
 
 
 @pytest.mark.parametrize("odd", ODD_RECORDS)
 def test_an_odd_record_is_refused_alone(odd: str) -> None:
     """The other records of the ApiKey stay as they are."""
-    entries = read_api_key(api_key(ODD_RECORDS[odd], record(OTHER)))
+    entries = read_api_key(api_key(ODD_RECORDS[odd], record(OTHER)), RightsPool())
     assert [each.key_id for each in entries] == [OTHER.key_id.encode()]
 
 
@@ -70,7 +92,7 @@ def test_an_odd_object_is_refused(odd: str) -> None:
 
 def test_an_entry_shows_no_hash() -> None:
     """What may end up in a log or a traceback is masked."""
-    (entry,) = read_api_key(api_key(record(KEY, hashed=CHEAP)))
+    (entry,) = read_api_key(api_key(record(KEY, hashed=CHEAP)), RightsPool())
     assert repr(entry) == f"Entry(payments/ci-deploy, {KEY.key_id})"
 
 
@@ -93,7 +115,8 @@ def test_no_json_is_an_error(metadata: Any, spec: Any, status: Any, entry: Any) 
 @given(JSON, JSON)
 def test_no_class_is_an_error(value: Any, other: Any) -> None:
     """The same for classes, field by field."""
-    for field in ("prefix", "credentials", "warnBefore"):
+    fields = ("prefix", "credentials", "warnBefore", "roles", "scopes", "rateLimits", "rateLimitPer", "authorization")
+    for field in fields:
         read_class(api_key_class("c", **{field: value}))
     read_class(api_key_class("c", credentials={"schemes": value, "headers": other}))
     read_class(api_key_class("c") | {"spec": value})
@@ -114,6 +137,22 @@ def test_no_class_is_an_error(value: Any, other: Any) -> None:
         {"credentials": {"headers": ["X-A\r\nX-B"]}},
         {"credentials": {"headers": ["Host"]}},
         {"credentials": {"headers": ["Authorization"]}},
+        {"roles": {"admin": ["*"]}},
+        {"roles": [{"name": "admin"}, {"name": "x"}]},
+        {"roles": [{"name": "Admin", "scopes": ["*"]}]},
+        {"roles": [{"name": "admin", "scopes": "*"}]},
+        {"scopes": [{"name": "agents:*"}]},
+        {"scopes": [{"name": "agents read"}]},
+        {"scopes": [{"name": "agents:read", "includes": "*"}]},
+        {"scopes": ["agents:read"]},
+        {"rateLimits": [{"name": "minute", "requests": 5}]},
+        {"rateLimits": [{"name": "minute", "requests": 0, "window": "1m"}]},
+        {"rateLimits": [{"name": "minute", "requests": True, "window": "1m"}]},
+        {"rateLimits": [{"name": "minute", "requests": 5, "window": "0s"}]},
+        {"rateLimits": [{"name": 5, "requests": 5, "window": "1m"}]},
+        {"rateLimitPer": "Planet"},
+        {"authorization": "Nobody"},
+        {"authorization": []},
     ],
 )
 def test_an_odd_class_does_not_exist(spec: dict[str, Any]) -> None:

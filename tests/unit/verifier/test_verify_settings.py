@@ -8,6 +8,7 @@ import pytest
 from keywright.addresses import Tcp
 from keywright.errors import KeywrightError
 from keywright.verifier.listener import Unix
+from keywright.verifier.originals import Source
 from keywright.verifier.settings import VerifierSettings, add_arguments, from_arguments
 
 
@@ -120,3 +121,14 @@ def test_a_wrong_twin_is_one_line_too() -> None:
     """A boolean that is none is not taken for false."""
     with pytest.raises(KeywrightError, match="--all-namespaces 'yes' is not possible: use true or false"):
         settle(KEYWRIGHT_ALL_NAMESPACES="yes")
+
+
+def test_rules_and_where_the_request_is_described() -> None:
+    """A file and one of three sources; the twins as well."""
+    given = settle("--rules", "r.yaml", "--request-from", "forwarded")
+    assert (given.rules, given.request_from) == (Path("r.yaml"), Source.FORWARDED)
+    twin = settle(KEYWRIGHT_RULES="r.yaml", KEYWRIGHT_REQUEST_FROM="original")
+    assert (twin.rules, twin.request_from) == (Path("r.yaml"), Source.ORIGINAL)
+    assert (settle().rules, settle().request_from) == (None, Source.PATH)
+    with pytest.raises(KeywrightError, match="--request-from 'nginx' is not possible: use path, original or forwarded"):
+        settle("--request-from", "nginx")

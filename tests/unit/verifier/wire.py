@@ -124,6 +124,8 @@ async def serving(settings: VerifierSettings | None = None, limits: Limits | Non
     """Assemble a verifier as the process does and put it on a free port."""
     watch = Watch()
     verifier = assemble(settings or VerifierSettings(argon2_workers=2), [watch])
+    if verifier.rules is not None:
+        verifier.rules.look()
     hub = verifier.verify_hub
     if limits is not None:
         hub.limits = limits

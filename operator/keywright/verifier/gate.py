@@ -1,0 +1,46 @@
+"""Where there are rules: which request is this about, and what does that one need?"""
+
+from collections.abc import Sequence
+from typing import Protocol
+
+from keywright.verifier import verdicts
+from keywright.verifier.credentials import Field
+from keywright.verifier.needs import Need
+from keywright.verifier.originals import HEADERS, Source, find_original
+from keywright.verifier.request import Request
+from keywright.verifier.rules import Rules
+from keywright.verifier.verdicts import Refusal
+
+__all__ = ["Gate", "RulesHolder"]
+
+
+class RulesHolder(Protocol):
+    """Where the newest rules are; ``None`` for as long as there are none."""
+
+    @property
+    def rules(self) -> Rules | None: ...
+
+
+class Gate:
+    """Holds the rules of the moment against what the proxy says of a request."""
+
+    def __init__(self, source: Source, holder: RulesHolder) -> None:
+        self._source = source
+        self._holder = holder
+        self.headers = frozenset(HEADERS[source])
+        """What has to be read of a request beside its credentials, in lower case."""
+
+    def need(self, request: Request, fields: Sequence[Field]) -> Need | Refusal:
+        """What a request needs. ``fields`` holds the :attr:`headers` that it has."""
+        rules = self._holder.rules
+        if rules is None:
+            return verdicts.NO_RULES
+        original = find_original(self._source, request, fields)
+        if original is None:
+            return verdicts.NO_ORIGINAL
+        decision = rules.decide(original)
+        return decision if isinstance(decision, Refusal) else decision[1]
+
+    def credentials(self, fields: list[Field]) -> list[Field]:
+        """The fields without those that describe the request, which present no key."""
+        return [each for each in fields if each[0] not in self.headers] if self.headers else fields

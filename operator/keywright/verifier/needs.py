@@ -1,0 +1,46 @@
+"""What a request needs beyond being well-formed: nothing, a live key, or a key that may do certain things."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
+
+from keywright.verifier import verdicts
+from keywright.verifier.rights import Permits
+from keywright.verifier.verdicts import Refusal
+
+__all__ = ["ANONYMOUS", "ANY_KEY", "NOBODY", "NOT_UNDERSTOOD", "Need"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class Need:
+    """All of ``scopes`` and any of ``roles`` (none named: whatever the role).
+
+    ``refusal`` is what even the best key gets; it is told to live keys only, so that nobody else learns of the rules.
+    """
+
+    is_anonymous: bool = False
+    refusal: Refusal | None = None
+    scopes: tuple[str, ...] = ()
+    roles: frozenset[str] = field(default_factory=frozenset)
+
+    def with_scopes(self, scopes: Sequence[str]) -> "Need":
+        """The same and these scopes as well, which only a key can have."""
+        return replace(self, is_anonymous=False, scopes=tuple(dict.fromkeys((*self.scopes, *scopes))))
+
+    def judge(self, permits: Permits) -> Refusal | None:
+        """Whether a key that may do this much meets the need; ``None`` if it does."""
+        if permits.needs_owner:
+            return verdicts.OWNER_NOT_ASKED
+        if self.refusal is not None:
+            return self.refusal
+        for scope in self.scopes:
+            if not permits.grants(scope):
+                return verdicts.INSUFFICIENT_SCOPE
+        if self.roles and permits.role not in self.roles:
+            return verdicts.INSUFFICIENT_ROLE
+        return None
+
+
+ANY_KEY = Need()
+ANONYMOUS = Need(is_anonymous=True)
+NOBODY = Need(refusal=verdicts.FORBIDDEN)
+NOT_UNDERSTOOD = Need(refusal=verdicts.ODD_QUERY)

@@ -1,0 +1,105 @@
+"""A rules file is right as a whole, or refused with a line for each mistake that says where it is."""
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from keywright.verifier.rules import Rules
+from keywright.verifier.rules_reading import read_rules
+
+ONE = {
+    "": "the file has no fields",
+    "[]": "the file has no fields",
+    "x": "the file has no fields",
+    "rules": "the file has no fields",
+    "default: key": "rules: a list of rules is missing",
+    "rules: []": "rules: a list of rules is missing",
+    "rules: {path: /a}": "rules: a list of rules is missing",
+    "rules: [/a]": "rules[0]: a rule has fields",
+    "rules: [{path: /a}]\ndefault: allow": "default: use deny or key",
+    "rules: [{path: /a}]\ndefault: [key]": "default: use deny or key",
+    "rules: [{path: /a}]\ndefaults: key": "defaults: there is no such field: use rules, default",
+    "rules: [{}]": "rules[0].path: it is missing",
+    "rules: [{path: }]": "rules[0].path: it is missing",
+    "rules: [{path: /a}, {path: b}]": "rules[1].path: a path starts with a slash",
+    "rules: [{path: [/a]}]": "rules[0].path: a path starts with a slash",
+    "rules: [{path: '*'}]": "rules[0].path: a path starts with a slash",
+    "rules: [{path: /a*}]": "rules[0].path: write it decoded and unambiguous",
+    "rules: [{path: /*/a}]": "rules[0].path: write it decoded and unambiguous",
+    "rules: [{path: /a/**}]": "rules[0].path: write it decoded and unambiguous",
+    "rules: [{path: /a//b}]": "rules[0].path: write it decoded and unambiguous",
+    "rules: [{path: //*}]": "rules[0].path: write it decoded and unambiguous",
+    "rules: [{path: /a/../b}]": "rules[0].path: write it decoded and unambiguous",
+    "rules: [{path: /a%20b}]": "rules[0].path: write it decoded and unambiguous",
+    "rules: [{path: '/a?b'}]": "rules[0].path: write it decoded and unambiguous",
+    'rules: [{path: "/a\\nb"}]': "rules[0].path: write it decoded and unambiguous",
+    "rules: [{path: /a, authorize: {}}]": "rules[0].authorize: there is no such field: use path, hosts",
+    "rules: [{path: /a, method: GET}]": "rules[0].method: there is no such field",
+    "rules: [{path: /a, methods: []}]": "rules[0].methods: the list is empty",
+    "rules: [{path: /a, hosts: []}]": "rules[0].hosts: the list is empty",
+    "rules: [{path: /a, scopes: []}]": "rules[0].scopes: the list is empty",
+    "rules: [{path: /a, roles: []}]": "rules[0].roles: the list is empty",
+    "rules: [{path: /a, methods: GET}]": "rules[0].methods: write a list of methods",
+    "rules: [{path: /a, methods: }]": "rules[0].methods: write a list of methods",
+    "rules: [{path: /a, methods: [GET, get]}]": "rules[0].methods: [1] is not possible: use methods in capitals",
+    "rules: [{path: /a, methods: [CONNECT]}]": "rules[0].methods: [0] is not possible",
+    "rules: [{path: /a, methods: ['*']}]": "rules[0].methods: [0] is not possible",
+    "rules: [{path: /a, methods: [[GET]]}]": "rules[0].methods: [0] is not possible",
+    "rules: [{path: /a, scopes: ['agents:*']}]": "rules[0].scopes: [0] is not possible: use scopes without wildcards",
+    "rules: [{path: /a, scopes: [a:b:c]}]": "rules[0].scopes: [0] is not possible",
+    "rules: [{path: /a, roles: [Admin]}]": "rules[0].roles: [0] is not possible: use names of roles",
+    "rules: [{path: /a, hosts: ['*.example.com']}]": "rules[0].hosts: [0] is not possible: use host names",
+    "rules: [{path: /a, hosts: ['example.com:80']}]": "rules[0].hosts: [0] is not possible",
+    "rules: [{path: /a, hosts: ['https://example.com']}]": "rules[0].hosts: [0] is not possible",
+    "rules: [{path: /a, hosts: [b\u00fccher.example]}]": "rules[0].hosts: [0] is not possible",
+    "rules: [{path: /a, allow: everybody}]": "rules[0].allow: use anonymous, or leave it out",
+    "rules: [{path: /a, allow: }]": "rules[0].allow: use anonymous, or leave it out",
+    "rules: [{path: /a, allow: anonymous, roles: [a]}]": "rules[0].allow: who needs no key has neither",
+    "rules: [{path: /a, path: /b}]": "line 1: a field that stands twice",
+    "rules: [{path: /a}]\nrules: [{path: /b}]": "line 2: a field that stands twice",
+    "rules: [{path: /a, roles: [true]}]": "line 1: this is read as something else than text: put it in quotes",
+    "rules: [{path: /a, roles: [5]}]": "line 1: this is read as something else than text",
+    "rules: [{path: 2026-01-01}]": "line 1: this is read as something else than text",
+    "rules: [{5: /a}]": "line 1: the name of a field is not text",
+    "rules: [{[a]: /a}]": "line 1: the name of a field is not text",
+    "rules: [{<<: {path: /a}}]": "line 1: the name of a field is not text",
+    "rules: &a [*a]": "line 1: this is nested too deeply",
+    "rules: [\n{path: /a\nx": "line 4: this is not YAML",
+    "rules: [{path: /a}]\n---\nrules: [{path: /b}]": "line 2: this is not YAML",
+    "rules: !!python/object/apply:os.system [id]": "rules[0]: a rule has fields",
+    "\x00": "this is not YAML",
+    "a" * 262_145: "the file is too long: 256 KiB are allowed",
+}
+
+
+@pytest.mark.parametrize(("text", "line"), ONE.items(), ids=[each[:60] for each in ONE])
+def test_each_mistake_is_one_line(text: str, line: str) -> None:
+    """With the number of the rule and the field, or the line where it is not even that far."""
+    found = read_rules(text.encode())
+    assert isinstance(found, tuple)
+    (problem,) = found
+    assert line in problem
+    assert "\n" not in problem
+
+
+def test_all_mistakes_are_told_at_once() -> None:
+    """Nobody has to load a file five times to get it right."""
+    found = read_rules(b"rules: [{path: a, hosts: []}, {path: /a, x: y}]\ndefault: z\n")
+    assert isinstance(found, tuple)
+    assert [each.split(":")[0] for each in found] == ["rules[0].path", "rules[0].hosts", "rules[1].x", "default"]
+
+
+def test_what_is_left_out() -> None:
+    """No methods and hosts: all of them; nothing needed: any live key; no default: deny."""
+    found = read_rules("rules: [{path: /caf\u00e9/*}, {path: '/a b', roles: [x]}]".encode())
+    assert isinstance(found, Rules)
+    assert found.find(b"BREW", "/caf\u00e9", None)[1].scopes == ()
+    assert found.find(b"GET", "/a b", None)[1].roles == {"x"}
+    assert found.find(b"GET", "/", None)[1].refusal is not None
+
+
+@given(st.binary(max_size=60))
+def test_no_bytes_are_an_error(text: bytes) -> None:
+    """Whatever stands in the file, there are rules or lines."""
+    found = read_rules(text)
+    assert isinstance(found, Rules) or all("\n" not in each for each in found)
