@@ -4,16 +4,18 @@ import contextlib
 import http.client
 import json
 from collections.abc import Callable, Iterator
+from dataclasses import fields
 from pathlib import Path
 
 import pytest
 
 from keywright.domain import plainkey
+from keywright.verifier.settings import VerifierSettings
 from keywright_local import ControlPlane
 from tests.support.backend import Answer, ask
 from tests.support.kube import Kube, eventually
 from tests.support.processes import Process, free_address
-from tests.support.proxies import KINDS, VARIANTS
+from tests.support.proxies import KINDS, VARIANTS, Kind
 from tests.support.stands import Stand, standing
 
 # What a client must not be able to say. A backend of many a framework reads the underscore as a hyphen.
@@ -32,6 +34,7 @@ FORGED = [
     ("X-Forwarded-Proto", "forged"),
     ("Forwarded", "for=203.0.113.9"),
 ]
+LIMITS = "rate_limit_store" in {each.name for each in fields(VerifierSettings)}
 IDENTITY = ("x-auth-subject", "x-auth-key", "x-auth-key-id", "x-auth-class", "x-auth-role", "x-auth-scopes")
 
 
@@ -43,15 +46,15 @@ def stand(
         yield up
 
 
-Issue = Callable[[str], str]
+Issue = Callable[..., str]
 
 
 @pytest.fixture
 def issue(shared_operator: Process, admin: Kube, namespace: str, stand: Stand) -> Issue:
     """Issues a key in the test's namespace, known to the verifier behind the proxy."""
 
-    def issue(name: str) -> str:
-        admin.apikey(namespace, name)
+    def issue(name: str, **spec: str) -> str:
+        admin.apikey(namespace, name, **spec)
         admin.wait(namespace, name, Active="True")
         plain = admin.plain_key(namespace, name)
         eventually(lambda: ask(stand.address, [("X-API-Key", plain)]).status == 200)
@@ -86,7 +89,7 @@ def test_who_is_allowed_arrives_with_an_identity_and_without_a_key(
         ]
         assert received.values("x-request-note") == ["kept"]
         assert not received.names() & {"authorization", "x-api-key"}
-        assert not any(plain in value for _, value in received.headers)
+        assert not any(plain in value or value.startswith("{") for _, value in received.headers)
         said = [(name, value) for name, value in received.headers if "forged" in value or "203.0.113.9" in value]
         assert said == []
         # Whatever is left of these families, the proxy has set.
@@ -126,6 +129,43 @@ def test_who_is_refused_is_told_why(stand: Stand, issue: Issue) -> None:
         assert problem["status"] == status
         # nginx cannot carry a body of the verifier.
         assert problem.get("code") == (None if stand.kind.folder == "nginx" else code)
+
+
+def test_a_key_that_ends_soon_says_so_to_both_sides(stand: Stand, issue: Issue) -> None:
+    """X-Auth-Key-Expires reaches client and backend, for such a key and for no other."""
+    for spec, count in (({}, 0), ({"ttl": "1h"}, 1)):
+        answer = ask(stand.address, [("X-API-Key", issue(f"key-{count}", **spec)), ("X-Auth-Key-Expires", "forged")])
+        assert answer.status == 200
+        values = stand.backend.take_one().values("x-auth-key-expires")
+        assert len(values) == ("x-auth-key-expires" in answer.headers) == count
+        assert not count or values == [answer.headers["x-auth-key-expires"]] != ["forged"]
+
+
+@pytest.mark.skipif(not LIMITS, reason="this verifier does not limit")
+@pytest.mark.parametrize("kind", KINDS, ids=lambda kind: kind.name)
+def test_who_asks_too_often_is_told_when_to_come_back(
+    shared_operator: Process, plane: ControlPlane, admin: Kube, namespace: str, tmp_path: Path, kind: Kind
+) -> None:
+    """429 with Retry-After and the limits, which an allowed client has seen coming."""
+    spec = {"rateLimits": [{"name": "hour", "requests": 2, "window": "1h"}], "hashing": {"algorithm": "sha256"}}
+    admin.create({"kind": "ApiKeyClass", "metadata": {"name": f"limited-{kind.name}"}, "spec": spec})
+    admin.apikey(namespace, "limited", className=f"limited-{kind.name}")
+    admin.wait(namespace, "limited", Active="True")
+    credential = [("X-API-Key", admin.plain_key(namespace, "limited"))]
+    with standing(kind, tmp_path, plane.kubeconfig, "--class", f"limited-{kind.name}") as up:
+        first = eventually(lambda: answer if (answer := ask(up.address, credential)).status == 200 else None)
+        assert "hour" in first.headers["ratelimit"]
+        assert "hour" in first.headers["ratelimit-policy"]
+        assert ask(up.address, credential).status == 200
+        up.backend.take()
+        last = ask(up.address, credential)
+        refused(last, up)
+        assert last.status == 429
+        assert int(last.headers["retry-after"]) > 0
+        assert "hour" in last.headers["ratelimit"]
+        assert "hour" in last.headers["ratelimit-policy"]
+        assert json.loads(last.body)["status"] == 429
+    admin.delete(None, f"limited-{kind.name}", "ApiKeyClass")
 
 
 def test_a_repeated_credential_is_refused(stand: Stand, issue: Issue) -> None:
