@@ -22,39 +22,77 @@ def read_document(text: bytes) -> Document:
     """Read one YAML document. Numbers, dates and the like are refused: they would be read as something else.
 
     Raises:
-        OddDocumentError: for what is no YAML, or more than lists, fields and text.
+        OddDocumentError: for what is no YAML, or holds more than lists, fields and text.
 
     """
     if len(text) > LONGEST:
         raise OddDocumentError(f"the file is too long: {LONGEST // 1024} KiB are allowed")
+    # The loader in C where there is one: it does not hold up requests. It gives events, because what composes them
+    # runs out of stack (and of the process) on a file of brackets.
+    loader = yaml.CSafeLoader(text) if yaml.__with_libyaml__ else yaml.SafeLoader(text)
     try:
-        # The loader in C where there is one: it does not hold up requests.
-        loader = yaml.CSafeLoader if yaml.__with_libyaml__ else yaml.SafeLoader
-        node = yaml.compose(text, Loader=loader)
-    except (yaml.YAMLError, ValueError, RecursionError) as error:
+        return _Reader(loader).document()
+    except (yaml.YAMLError, ValueError) as error:
         mark = getattr(error, "problem_mark", None)
         where = f"line {mark.line + 1}: " if mark is not None else ""
         raise OddDocumentError(f"{where}this is not YAML: correct it") from None
-    return _read(node, _DEEPEST)
+    finally:
+        loader.dispose()
 
 
-def _read(node: yaml.Node | None, depth: int) -> Document:
-    if node is None or node.tag == _NULL:
-        return None
-    line = f"line {node.start_mark.line + 1}"
-    if not depth:
-        raise OddDocumentError(f"{line}: this is nested too deeply: write it flat, without aliases")
-    if isinstance(node, yaml.SequenceNode):
-        return [_read(each, depth - 1) for each in node.value]
-    if isinstance(node, yaml.MappingNode):
+class _Reader:
+    """Builds a document from the events of a loader."""
+
+    def __init__(self, loader: "yaml.CSafeLoader | yaml.SafeLoader") -> None:
+        self._loader = loader
+
+    def document(self) -> Document:
+        self._next()
+        if isinstance(self._next(), yaml.StreamEndEvent):
+            return None
+        found = self._value(self._next(), _DEEPEST)
+        self._next()
+        if not isinstance(end := self._next(), yaml.StreamEndEvent):
+            raise _odd(end, "a second document begins: write one")
+        return found
+
+    def _next(self) -> yaml.Event:
+        event = self._loader.get_event()
+        if event is None:
+            raise yaml.YAMLError("it ends in the middle")
+        return event
+
+    def _value(self, event: yaml.Event, depth: int) -> Document:
+        if not depth:
+            raise _odd(event, "this is nested too deeply: write it flat")
+        if isinstance(event, yaml.SequenceStartEvent):
+            items = []
+            while not isinstance(item := self._next(), yaml.SequenceEndEvent):
+                items.append(self._value(item, depth - 1))
+            return items
+        if isinstance(event, yaml.MappingStartEvent):
+            return self._fields(depth)
+        if not isinstance(event, yaml.ScalarEvent):
+            raise _odd(event, "aliases are not possible: write it out")
+        tag = event.tag or self._loader.resolve(yaml.ScalarNode, event.value, event.implicit)  # type: ignore[no-untyped-call]
+        if tag == _NULL:
+            return None
+        if tag != _TEXT:
+            raise _odd(event, "this is read as something else than text: put it in quotes")
+        return str(event.value)
+
+    def _fields(self, depth: int) -> Document:
         fields: dict[str, Document] = {}
-        for key, value in node.value:
-            name = key.value if isinstance(key, yaml.ScalarNode) else ""
-            if not name or key.tag != _TEXT or name in fields:
-                problem = "a field that stands twice" if name in fields else "the name of a field is not text"
-                raise OddDocumentError(f"line {key.start_mark.line + 1}: {problem}: correct it")
-            fields[name] = _read(value, depth - 1)
+        while not isinstance(key := self._next(), yaml.MappingEndEvent):
+            name = self._value(key, 1) if isinstance(key, yaml.ScalarEvent) else None
+            if not isinstance(name, str):
+                raise _odd(key, "the name of a field is not text: correct it")
+            if name in fields:
+                raise _odd(key, "a field that stands twice: take one of them out")
+            fields[name] = self._value(self._next(), depth - 1)
         return fields
-    if node.tag != _TEXT:
-        raise OddDocumentError(f"{line}: this is read as something else than text: put it in quotes")
-    return str(node.value)
+
+
+def _odd(event: yaml.Event, problem: str) -> OddDocumentError:
+    where = f"line {event.start_mark.line + 1}: " if event.start_mark is not None else ""
+    return OddDocumentError(f"{where}{problem}")

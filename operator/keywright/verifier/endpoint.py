@@ -17,7 +17,7 @@ from keywright.verifier.engine import Engine, Outcome, Unproven
 from keywright.verifier.freshness import Freshness
 from keywright.verifier.gate import Gate
 from keywright.verifier.metrics import Metrics
-from keywright.verifier.needs import ANY_KEY, NOT_UNDERSTOOD, Need
+from keywright.verifier.needs import ANY_KEY, NOT_UNDERSTOOD, Need, add_scopes
 from keywright.verifier.queries import PLAIN, Asked, read_query
 from keywright.verifier.records import Entry
 from keywright.verifier.request import Request
@@ -88,8 +88,10 @@ class VerifyEndpoint:
             if isinstance(found, Refusal):
                 return self._refuse(found, asked, now)
             need, fields = found, self._gate.credentials(fields)
-        if asked is not PLAIN:
-            need = need.with_scopes(asked.scopes) if asked.is_understood else NOT_UNDERSTOOD
+        if not asked.is_understood:
+            need = NOT_UNDERSTOOD
+        elif asked.scopes:
+            need = add_scopes(need, asked.scopes)
         outcome = self._judge(fields, need, now)
         if isinstance(outcome, Unproven):
             return self._answer_later(fields, outcome, need, asked)

@@ -1,13 +1,15 @@
 """What a request needs beyond being well-formed: nothing, a live key, or a key that may do certain things."""
 
-from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
+from functools import lru_cache
 
 from keywright.verifier import verdicts
 from keywright.verifier.rights import Permits
 from keywright.verifier.verdicts import Refusal
 
-__all__ = ["ANONYMOUS", "ANY_KEY", "NOBODY", "NOT_UNDERSTOOD", "Need"]
+__all__ = ["ANONYMOUS", "ANY_KEY", "NOBODY", "NOT_UNDERSTOOD", "Need", "add_scopes"]
+
+_KEPT = 256
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -21,10 +23,6 @@ class Need:
     refusal: Refusal | None = None
     scopes: tuple[str, ...] = ()
     roles: frozenset[str] = field(default_factory=frozenset)
-
-    def with_scopes(self, scopes: Sequence[str]) -> "Need":
-        """The same and these scopes as well, which only a key can have."""
-        return replace(self, is_anonymous=False, scopes=tuple(dict.fromkeys((*self.scopes, *scopes))))
 
     def judge(self, permits: Permits) -> Refusal | None:
         """Whether a key that may do this much meets the need; ``None`` if it does."""
@@ -44,3 +42,9 @@ ANY_KEY = Need()
 ANONYMOUS = Need(is_anonymous=True)
 NOBODY = Need(refusal=verdicts.FORBIDDEN)
 NOT_UNDERSTOOD = Need(refusal=verdicts.ODD_QUERY)
+
+
+@lru_cache(_KEPT)
+def add_scopes(need: Need, scopes: tuple[str, ...]) -> Need:
+    """The same need and these scopes as well, which only a key can have. Proxies ask for the same few each time."""
+    return replace(need, is_anonymous=False, scopes=tuple(dict.fromkeys((*need.scopes, *scopes))))

@@ -17,9 +17,11 @@ from keywright.verifier.acceptance import AcceptedClass
 
 __all__ = ["ROLE", "SCOPE", "Permits", "Rights", "RightsPool", "read_owner", "read_role", "read_scopes"]
 
-_KEPT = 64
 NOTHING = "-"
 """What an identity header says when there is nothing to say."""
+
+# Answers of one key's rights that are kept. Rules ask for a few.
+_KEPT = 64
 
 ROLE = re.compile(r"[a-z0-9](?:[-a-z0-9]{0,61}[a-z0-9])?", re.ASCII)
 SCOPE = re.compile(r"(?=.{1,63}\Z)[a-z][-_.a-z0-9]*(?::[a-z][-_.a-z0-9]*)?", re.ASCII)
@@ -50,7 +52,7 @@ class Permits:
         known = self._asked.get(scope)
         if known is None:
             known = is_covered(scope, self.scopes)
-            # Rules ask for a few; where a client gets to write the query, it may ask for many.
+            # Where a client gets to write the query, it may ask for any number.
             if len(self._asked) < _KEPT:
                 self._asked[scope] = known
         return known

@@ -97,7 +97,7 @@ async def test_an_object_that_is_being_deleted_is_gone(served: Served) -> None:
 @pytest.mark.parametrize("state", ["Pending", "Current", "Retiring"])
 async def test_every_state_is_accepted_until_its_end(served: Served, state: str) -> None:
     """A key that has been delivered works before the operator has got round to saying so."""
-    served.verifier.index.put(api_key(record(KEY, state=state, expiresAt=at(60))))
+    served.verifier.index.put(api_key(record(KEY, state=state, expiresAt=at(3600))))
     assert (await served.present(KEY.text)).status == 200
 
 

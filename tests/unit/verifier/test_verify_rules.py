@@ -184,6 +184,9 @@ async def test_headers_describe_the_request_exactly_once(tmp_path: Path, source:
         for target in ("/verify", "/verify/open/x", "/verify?scope=agents:read"):
             assert (await served.ask(*fields(said, key), target=target, method="PUT")).status == 200
         assert (await served.ask(*fields(said, key), target="/verify?scope=agents:write")).status == 403
+        for query, status in (("deny=nginx", 200), ("scope=agents:read", 401), ("x=y", 401)):
+            anonymous = said | {next(name for name in said if name.lower().endswith("uri")): "/healthz"}
+            assert (await served.ask(*fields(anonymous), target=f"/verify?{query}")).status == status
         others = {name: value for name, value in FORGED.items() if name not in said}
         assert (await served.ask(*fields(others, said, key), target="/verify/open/x")).status == 200
         assert (await served.ask(*fields(others, said), target="/verify/open/x")).code == "missing_key"
