@@ -75,7 +75,9 @@ def test_who_is_allowed_arrives_with_an_identity_and_without_a_key(
         ("authorization", f"apikey {plain}"),
         ("X-API-Key", plain),
     ):
-        answer = ask(stand.address, [*FORGED, credential, ("X-Request-Note", "kept")], target="/api/agents/%41%20b?x=%41")
+        answer = ask(
+            stand.address, [*FORGED, credential, ("X-Request-Note", "kept")], target="/api/agents/%41%20b?x=%41"
+        )
         assert (answer.status, answer.body, answer.headers["x-from"]) == (200, "served\n", "backend")
         received = stand.backend.take_one()
         assert (received.method, received.target) == ("GET", "/api/agents/%41%20b?x=%41")

@@ -292,10 +292,13 @@ def test_the_host_that_counts_is_the_one_that_the_backend_gets(ruled: Stand, pla
     for target, host in (
         ("http://api.example.com/api/hosted", "other.example.com"),
         ("http://other.example.com/api/hosted", "api.example.com"),
+        ("http://api.example.com/api/hosted", "api.example.com"),
     ):
         status = ask_in_bytes(ruled.address, _get(target, host, plain))
         for received in ruled.backend.take():
             assert (status, received.values("host")) == (200, ["api.example.com"]), (target, host)
+            # The form that the verifier has judged, not the one that the client chose.
+            assert received.target == "/api/hosted"
     twice = _get("/api/hosted", "other.example.com\r\nHost: api.example.com", plain)
     assert ask_in_bytes(ruled.address, twice) in (400, 403)
     assert ruled.backend.take() == []
