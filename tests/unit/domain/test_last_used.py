@@ -17,8 +17,8 @@ from keywright.domain.usage import EVERY, News, on_record, weigh
 from tests.unit.domain.examples import DAY, NOW, SECOND, key, observed, record, spec
 
 HOUR = timedelta(hours=1)
-SECRET = Ours(uid="uid-made", resource_version="1")
 KEY, OLD = record(key(1)), record(key(2), RecordState.RETIRING, issued_at=NOW - DAY, expires_at=NOW + DAY)
+SECRET = Ours(uid="uid-made", resource_version="1", holds=KEY.id)
 NEVER_USED = Status(keys=(KEY,), current_key_id=KEY.id)
 ROTATED = Status(keys=(OLD, KEY), current_key_id=KEY.id)
 
