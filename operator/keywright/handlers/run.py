@@ -162,6 +162,8 @@ async def operate(
         if not stop.is_set():
             background.append(tasks.create_task(queue.run()))
             background.append(tasks.create_task(lease.run()))
+            listening = asyncio.Event()
+            background.append(tasks.create_task(_pass_on(stop, listening)))
             # The framework ends every task that is younger than itself, so the workers have to exist by now.
             await asyncio.sleep(0.01)
             # It takes over SIGTERM and SIGINT, and returns when one has come.
@@ -171,12 +173,20 @@ async def operate(
                 clusterwide=not settings.namespaces,
                 namespaces=settings.namespaces,
                 standalone=True,
+                ready_flag=listening,
             )
         logger.info("stopping: %d ApiKeys in hand", len(queue))
         await queue.drain(GRACE)
         for task in background:
             task.cancel()
     hasher.close()
+
+
+async def _pass_on(stop: asyncio.Event, listening: asyncio.Event) -> None:
+    """A signal that came to us before the framework listened would be lost, so it is sent once more."""
+    await listening.wait()
+    if stop.is_set():
+        signal.raise_signal(signal.SIGTERM)
 
 
 async def _all_synced(reflectors: list[Reflector]) -> None:
