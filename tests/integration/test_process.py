@@ -96,6 +96,18 @@ def test_it_stops_when_told(plane: ControlPlane, tmp_path: Path) -> None:
         assert "Traceback" not in process.log
 
 
+@pytest.mark.parametrize("delay", [0, 0.004, 0.008, 0.012, 0.016])
+def test_it_stops_when_told_while_it_starts(plane: ControlPlane, tmp_path: Path, delay: float) -> None:
+    """A signal that comes before the framework listens for signals is not lost."""
+    command = [*OPERATOR, "--health-listen", free_address()]
+    with start(command, kubeconfig=plane.kubeconfig, log=tmp_path / "log") as process:
+        while "watching all namespaces" not in process.log:
+            assert process.popen.poll() is None, process.log
+            time.sleep(0.002)
+        time.sleep(delay)
+        assert process.stop() == 0
+
+
 def test_other_namespaces_are_left_alone(tmp_path: Path) -> None:
     """`--namespace` twice: both are reconciled, a third is not."""
     with ControlPlane() as own:

@@ -75,8 +75,8 @@ async def run(settings: OperatorSettings, credentials: Credentials) -> None:
     loop = asyncio.get_running_loop()
     for each in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(each, stop.set)
-    # Three watches a namespace, and each keeps a socket.
-    watches = 3 * len(settings.namespaces) + len(settings.usage_namespaces)
+    # Four watches a namespace, and each keeps a socket.
+    watches = 4 * len(settings.namespaces) + len(settings.usage_namespaces)
     async with connect(credentials, connections=settings.workers + 8 + watches) as client:
         await wait_until_usable(client, settings.namespaces, stop)
         if not stop.is_set():
@@ -183,7 +183,9 @@ async def operate(
         background += [stopping, synced]
         await asyncio.wait([synced, stopping], return_when=asyncio.FIRST_COMPLETED)
         if not stop.is_set():
-            background += [tasks.create_task(each) for each in (queue.run(), lease.run(), usage.run(guarded))]
+            listening = asyncio.Event()
+            works = (queue.run(), lease.run(), usage.run(guarded), _pass_on(stop, listening))
+            background += [tasks.create_task(each) for each in works]
             # The framework ends every task that is younger than itself, so the workers have to exist by now.
             await asyncio.sleep(0.01)
             # It takes over SIGTERM and SIGINT, and returns when one has come.
@@ -193,12 +195,20 @@ async def operate(
                 clusterwide=not settings.namespaces,
                 namespaces=settings.namespaces,
                 standalone=True,
+                ready_flag=listening,
             )
         logger.info("stopping: %d ApiKeys in hand", len(queue))
         await queue.drain(GRACE)
         for task in background:
             task.cancel()
     hasher.close()
+
+
+async def _pass_on(stop: asyncio.Event, listening: asyncio.Event) -> None:
+    """A signal that came to us before the framework listened would be lost, so it is sent once more."""
+    await listening.wait()
+    if stop.is_set():
+        signal.raise_signal(signal.SIGTERM)
 
 
 async def _all_synced(reflectors: list[Reflector]) -> None:
