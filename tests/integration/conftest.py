@@ -144,3 +144,16 @@ def make_class(admin: Kube) -> Iterator[Callable[..., str]]:
     yield make
     for name in made:
         admin.delete(None, name, kind="ApiKeyClass")
+
+
+@pytest.fixture
+def issue(shared_operator: Process, admin: Kube, namespace: str) -> Callable[..., str]:
+    """Make the ApiKey ``key`` and return its plain key once it is active."""
+    assert shared_operator.popen.poll() is None
+
+    def make(**spec: Any) -> str:
+        admin.apikey(namespace, "key", **spec)
+        admin.wait(namespace, "key", Active="True")
+        return admin.plain_key(namespace, "key")
+
+    return make

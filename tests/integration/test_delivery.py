@@ -13,24 +13,11 @@ from tests.integration.conftest import Namespaces
 from tests.integration.test_crash import crash
 from tests.support.audit import requests
 from tests.support.kube import Kube, Manifest, eventually
-from tests.support.processes import Process, get, operator
+from tests.support.processes import get, operator
 
 CHEAP = {"hashing": {"algorithm": "sha256"}}
 OURS = {"app.kubernetes.io/managed-by": "keywright", "keywright.dev/api-key": "key"}
 RELOAD = "reloader.stakater.com/match"
-
-
-@pytest.fixture
-def issue(shared_operator: Process, admin: Kube, namespace: str) -> Callable[..., str]:
-    """Make the ApiKey ``key`` and return its plain key once it is active."""
-    assert shared_operator.popen.poll() is None
-
-    def make(**spec: Any) -> str:
-        admin.apikey(namespace, "key", **spec)
-        admin.wait(namespace, "key", Active="True")
-        return admin.plain_key(namespace, "key")
-
-    return make
 
 
 def secret_of(kube: Kube, namespace: str) -> Manifest:

@@ -14,7 +14,7 @@ from keywright_local import ControlPlane
 from tests.integration.conftest import Namespaces
 from tests.integration.test_crash import crash
 from tests.support.kube import Kube, Manifest, eventually
-from tests.support.processes import Process, get, operator
+from tests.support.processes import get, operator
 from tests.unit.domain.examples import key
 
 CHEAP = {"hashing": {"algorithm": "sha256"}}
@@ -23,19 +23,6 @@ ADOPT = "keywright.dev/adopt-secret"
 
 # An adoption is four writes: mark, status, event, Secret.
 ADOPTION = [f"{when}:{write}" for write in (1, 2, 3, 4) for when in ("before", "after")]
-
-
-@pytest.fixture
-def issue(shared_operator: Process, admin: Kube, namespace: str) -> Callable[..., str]:
-    """Make the ApiKey ``key`` and return its plain key once it is active."""
-    assert shared_operator.popen.poll() is None
-
-    def make(**spec: Any) -> str:
-        admin.apikey(namespace, "key", **spec)
-        admin.wait(namespace, "key", Active="True")
-        return admin.plain_key(namespace, "key")
-
-    return make
 
 
 def backed_up(manifest: Manifest) -> Manifest:

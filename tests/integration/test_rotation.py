@@ -5,9 +5,6 @@ import time
 from collections.abc import Callable
 from datetime import datetime, timedelta
 from pathlib import Path
-from typing import Any
-
-import pytest
 
 from keywright.domain import hashing
 from keywright_local import ControlPlane
@@ -19,19 +16,6 @@ from tests.support.processes import Process, get, operator
 # A rotation is four writes: Pending record, Secret, Current record, event.
 ROTATION = [f"{when}:{write}" for write in (1, 2, 3, 4) for when in ("before", "after")]
 CHEAP = {"hashing": {"algorithm": "sha256"}}
-
-
-@pytest.fixture
-def issue(shared_operator: Process, admin: Kube, namespace: str) -> Callable[..., str]:
-    """Make the ApiKey ``key`` and return its plain key once it is active."""
-    assert shared_operator.popen.poll() is None
-
-    def make(**spec: Any) -> str:
-        admin.apikey(namespace, "key", **spec)
-        admin.wait(namespace, "key", Active="True")
-        return admin.plain_key(namespace, "key")
-
-    return make
 
 
 def rotated(kube: Kube, namespace: str, before: str, *, within: float = 15) -> str:
