@@ -43,13 +43,13 @@ def examine(spec: KeySpec, observed: Observed, facts: SecretFacts, now: datetime
         return secret_problems.conflict(name)
     if misfit := _find_misfit(facts, observed.owner, key_class):
         return secret_problems.conflict(name, f"; it cannot be adopted, because {misfit}" if spec.adopt_secret else "")
-    if spec.adopt_secret != facts.uid:
-        return secret_problems.adoptable(name, facts.uid, observed.owner.name)
     marked = facts.annotations.get(ADOPTED_ANNOTATION)
     if marked not in (None, mark(observed.owner, facts)) and not _is_about_another(marked, facts):
         return secret_problems.conflict(
             name, "; another ApiKey has adopted it before, and its key ended with that one: delete the Secret"
         )
+    if spec.adopt_secret != facts.uid:
+        return secret_problems.adoptable(name, facts.uid, observed.owner.name, is_misnamed=bool(spec.adopt_secret))
     if observed.taken_by is not None:
         return secret_problems.conflict(name, f"; its key id belongs to the ApiKey {observed.taken_by}")
     at = issued_at(facts, now)

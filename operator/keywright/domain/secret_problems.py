@@ -15,12 +15,13 @@ def conflict(name: str, because: str = "") -> Problem:
     )
 
 
-def adoptable(name: str, uid: str, apikey: str) -> Problem:
+def adoptable(name: str, uid: str, apikey: str, *, is_misnamed: bool) -> Problem:
     """The Secret may be this ApiKey's own from before a restore. Only a person can know."""
+    misnamed = "the annotation keywright.dev/adopt-secret names another UID than this Secret's; " if is_misnamed else ""
     return Problem(
         Reason.SECRET_CONFLICT,
-        f"the Secret {name} (UID {uid}) exists and this ApiKey has never had a key: if it was restored, let it "
-        f"adopt the Secret and the key in it by kubectl annotate apikey {apikey} --overwrite "
+        f"{misnamed}the Secret {name} (UID {uid}) exists and this ApiKey has never had a key: if it was restored, "
+        f"let it adopt the Secret and the key in it by kubectl annotate apikey {apikey} --overwrite "
         f"keywright.dev/adopt-secret={uid} (takes the verb adopt on apikeys); to get a new key instead, "
         "delete the Secret",
     )

@@ -87,7 +87,11 @@ class Classes:
         acceptance = accept(self._wanted, self._classes.values())
         if acceptance == self._last:
             return
+        gone = set(self._last.classes if self._last is not None else ()) - set(acceptance.classes)
         self._last = acceptance
+        if gone:
+            remedy = "" if self._wanted else "; accepted is the default class: name others with --class"
+            logger.warning("keys of %s are refused from now on%s", ", ".join(sorted(gone)), remedy)
         logger.info("accepting keys of %s", ", ".join(acceptance.classes) or "no class: none exists")
         self._publish(acceptance)
 
