@@ -10,7 +10,7 @@ from hypothesis import HealthCheck, settings
 
 from keywright.reconcile.ports import Clock
 from keywright_local import ControlPlane
-from tests.integration.conftest import install
+from tests.integration.conftest import CLASS_RULES, install
 from tests.support.kube import Kube
 from tests.support.real_cluster import RealCluster
 from tests.unit.reconcile.test_any_order_of_things import Keywright
@@ -22,7 +22,7 @@ def kube() -> Iterator[Kube]:
     """An administrator where garbage is collected when the test says so."""
     arguments = {"kube-controller-manager": ["--controllers=*,-garbage-collector-controller"]}
     with ControlPlane(extra_arguments=arguments) as plane:
-        install(plane)
+        install(plane, without=CLASS_RULES)
         kube = Kube(plane.kubeconfig)
         kube.request("POST", "/api/v1/namespaces", {"metadata": {"name": NAMESPACE}})
         yield kube
