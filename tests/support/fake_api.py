@@ -262,7 +262,15 @@ class Cluster(Protocol):
         self, resource: Resource, namespace: str | None, name: str, manifest: Manifest, subresource: str | None = None
     ) -> Manifest: ...
 
-    def delete(self, resource: Resource, namespace: str | None, name: str, *, uid: str | None = None) -> None: ...
+    def delete(
+        self,
+        resource: Resource,
+        namespace: str | None,
+        name: str,
+        *,
+        uid: str | None = None,
+        resource_version: str | None = None,
+    ) -> None: ...
 
 
 class FakeApi:

@@ -10,14 +10,15 @@ from collections.abc import Callable
 from kubernetes.client.exceptions import ApiException
 
 from keywright.kube.errors import ApiError, NotFoundError, from_response
-from keywright.kube.resources import APIKEYCLASSES, APIKEYS, EVENTS, SECRETS, Resource
+from keywright.kube.resources import APIKEYCLASSES, APIKEYS, APIKEYUSAGES, EVENTS, NAMESPACES, SECRETS, Resource
 from keywright.reconcile.ports import Clock
 from tests.support.fake_api import Watcher
 from tests.support.kube import Kube, Manifest
 
 __all__ = ["RealCluster"]
 
-REMOVED = (APIKEYS, SECRETS, EVENTS, APIKEYCLASSES)
+CLUSTERED = (APIKEYCLASSES, NAMESPACES)
+REMOVED = (APIKEYS, SECRETS, EVENTS, APIKEYUSAGES, APIKEYCLASSES)
 
 
 class RealCluster:
@@ -30,7 +31,7 @@ class RealCluster:
         self._namespace = namespace
         self._watchers: list[Watcher] = []
         for resource in REMOVED:
-            kube.request("DELETE", resource.path(None if resource == APIKEYCLASSES else namespace))
+            kube.request("DELETE", resource.path(None if resource in CLUSTERED else namespace))
 
     # What a client asks for.
 
@@ -44,11 +45,15 @@ class RealCluster:
             return None
 
     def list_all(self, resource: Resource) -> list[Manifest]:
-        found = self._request("GET", resource.path(None if resource == APIKEYCLASSES else self._namespace))
+        found = self._request("GET", resource.path(None if resource in CLUSTERED else self._namespace))
         about = {"apiVersion": resource.api_version, "kind": found["kind"].removesuffix("List")}
         return [about | each for each in found["items"]]
 
     def create(self, resource: Resource, namespace: str | None, manifest: Manifest) -> Manifest:
+        if resource == NAMESPACES:
+            # It outlives the world it was made for, and begins anew without labels.
+            name, labels = manifest["metadata"]["name"], manifest["metadata"].get("labels") or {}
+            return self.edit(NAMESPACES, None, name, lambda each: each["metadata"].update(labels=labels))
         made = self._request("POST", resource.path(namespace), manifest)
         return self._tell("ADDED", resource, made)
 
@@ -58,9 +63,17 @@ class RealCluster:
         written = self._request("PUT", resource.path(namespace, name, subresource), manifest)
         return self._tell("MODIFIED", resource, written)
 
-    def delete(self, resource: Resource, namespace: str | None, name: str, *, uid: str | None = None) -> None:
+    def delete(
+        self,
+        resource: Resource,
+        namespace: str | None,
+        name: str,
+        *,
+        uid: str | None = None,
+        resource_version: str | None = None,
+    ) -> None:
         found = self.get(resource, namespace, name)
-        body = {"preconditions": {"uid": uid}} if uid is not None else None
+        body = {"preconditions": {"uid": uid, "resourceVersion": resource_version}}
         self._request("DELETE", resource.path(namespace, name), body)
         self._tell("DELETED", resource, found)
 

@@ -260,13 +260,13 @@ async def test_a_key_whose_hash_was_replaced_is_reported() -> None:
 
 
 async def test_a_spec_that_cannot_be_read_says_so_and_the_key_works_on() -> None:
-    """As when an older CRD let it in."""
+    """As when an older CRD let it in, where it says nothing that verifiers would have to keep to."""
     world = World()
     world.apply()
     operator = world.operator()
     await operator.reconcile()
     held = world.check_issued()
-    world.edit(ttl="soon")
+    world.edit(rotation={"interval": "soon"})
     await operator.reconcile()
     assert world.said("Ready") == ("False", "InvalidSpec")
     assert world.accepts(held.text)

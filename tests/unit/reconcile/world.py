@@ -26,8 +26,10 @@ from keywright.reconcile.ports import Clock, Ref
 from keywright.reconcile.reconciler import Reconciler
 from keywright.reconcile.roster import Roster
 from keywright.reconcile.usage import UsagePicture
+from keywright.verifier.records import Entry
 from tests.support.fake_api import FakeApi, FakeCluster
 from tests.support.real_cluster import RealCluster
+from tests.unit.reconcile.judge import Judge
 
 START = datetime(2026, 6, 1, 12, tzinfo=UTC)
 NAMESPACE = "payments"
@@ -86,8 +88,11 @@ class World:
         self.operators: list[Operator] = []
         self.forgotten: set[str] = set()
         """UIDs of ApiKeys whose status was lost: a key that was delivered before may have no record."""
+        self.judge = Judge(self.clock)
         self._seed = 0
+        self._scanned = 0
         self.cluster.subscribe(self._take_note)
+        self.cluster.subscribe(self.judge.see)
         self.make_class(hashing=hashing_of_class or FAST)
         self.cluster.create(
             NAMESPACES, None, {"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": NAMESPACE}}
@@ -95,14 +100,17 @@ class World:
 
     # What people do.
 
-    def make_class(self, name: str = "standard", **spec: Any) -> Manifest:
+    def make_class(self, name: str = "standard", annotations: dict[str, str] | None = None, **spec: Any) -> Manifest:
         manifest = {
             "apiVersion": "keywright.dev/v1alpha1",
             "kind": "ApiKeyClass",
-            "metadata": {"name": name},
+            "metadata": {"name": name, "annotations": annotations or {}},
             "spec": spec,
         }
         return self.cluster.create(APIKEYCLASSES, None, manifest)
+
+    def delete_class(self, name: str) -> None:
+        self.cluster.delete(APIKEYCLASSES, None, name)
 
     def edit_class(self, name: str = "standard", **spec: Any) -> None:
         self.cluster.edit(APIKEYCLASSES, None, name, lambda each: each["spec"].update(spec))
@@ -174,17 +182,9 @@ class World:
         return [each["reason"] for each in self.cluster.list_all(EVENTS)]
 
     def accepts(self, plain: str, ref: Ref = REF) -> bool:
-        """What a verifier says of a key, judged from the newest spec and status alone."""
-        manifest = self.cluster.find(APIKEYS, ref.namespace, ref.name)
-        if manifest is None or "deletionTimestamp" in manifest["metadata"]:
-            return False
-        status = self.status(ref)
-        if manifest["spec"].get("revoked") or manifest["spec"].get("suspended") or status.revoked_at is not None:
-            return False
-        return any(
-            hashing.verify(each.hash, plain) and (each.expires_at is None or each.expires_at > self.clock())
-            for each in status.keys
-        )
+        """Whether a verifier takes a key for one of this ApiKey: its own code, newest spec, status and classes."""
+        verdict = self.judge.judge(plain)
+        return isinstance(verdict, Entry) and verdict.path == str(ref).encode()
 
     # What must never be otherwise.
 
@@ -206,8 +206,11 @@ class World:
         self.check_nothing_leaked()
 
     def check_nothing_leaked(self) -> None:
-        """No plain key is in any object but a Secret's data."""
-        for _, resource, manifest in self.cluster.history:
+        """No plain key is in any object but a Secret's data. What was looked through before is not again: nothing can
+        have leaked before it was minted.
+        """
+        since, self._scanned = self._scanned, len(self.cluster.history)
+        for _, resource, manifest in self.cluster.history[since:]:
             text = repr(manifest if resource != SECRETS else manifest | {"data": None})
             for leak in leaks_in(text, self.minted):
                 raise AssertionError(f"a plain key in {resource.plural}: {leak}")
@@ -261,7 +264,23 @@ class Operator:
         for resource in (APIKEYCLASSES, NAMESPACES, SECRETS, APIKEYS, APIKEYUSAGES):
             for manifest in world.cluster.list_all(resource):
                 self._see("ADDED", resource, manifest)
-        self._unsubscribe = world.cluster.subscribe(self._see)
+        self._held_back: list[tuple[str, Resource, Manifest]] | None = None
+        self._unsubscribe = world.cluster.subscribe(self._hear)
+
+    @property
+    def is_behind(self) -> bool:
+        return self._held_back is not None
+
+    def fall_behind(self) -> None:
+        """Nothing that its watches show from now on arrives, until it catches up."""
+        self._held_back = self._held_back or []
+
+    def catch_up(self, *, is_doubled: bool = False, is_reversed: bool = False) -> None:
+        """What was held back arrives: each watch by itself in order, one watch after the other, perhaps twice."""
+        held, self._held_back = self._held_back or [], None
+        for event in sorted(held, key=lambda each: each[1].plural, reverse=is_reversed):
+            for _ in range(1 + is_doubled):
+                self._see(*event)
 
     def die(self) -> None:
         """Nothing of this process is left but what it wrote."""
@@ -280,6 +299,12 @@ class Operator:
             except ConflictError:
                 continue
         raise AssertionError("conflict without end")
+
+    def _hear(self, event: str, resource: Resource, manifest: Manifest) -> None:
+        if self._held_back is None:
+            self._see(event, resource, manifest)
+        else:
+            self._held_back.append((event, resource, manifest))
 
     def _see(self, event: str, resource: Resource, manifest: Manifest) -> None:
         uid = manifest["metadata"]["uid"]
