@@ -16,9 +16,8 @@ from keywright.errors import KeywrightError
 from keywright.kube import credentials
 from keywright.kube.client import connect
 from keywright.verifier import verdicts
-from keywright.verifier.acceptance import Acceptance
 from keywright.verifier.classes import Classes
-from keywright.verifier.credentials import AUTHORIZATION, Field
+from keywright.verifier.credentials import Field
 from keywright.verifier.engine import Engine
 from keywright.verifier.freshness import Freshness
 from keywright.verifier.gate import Gate, RulesHolder
@@ -85,11 +84,7 @@ class InProcess:
         self._gate = Gate(Source.PATH, holder) if holder is not None else None
         engine = Engine(self._index, self._prover, self._metrics)
         self._judge = Judge(engine, self._limiter, self._freshness, self._metrics, ValueForm, used=self._used)
-        self._classes = Classes(settings.classes, self._publish)
-
-    def _publish(self, acceptance: Acceptance) -> None:
-        self._judge.publish(acceptance)
-        self._carriers = {AUTHORIZATION, *acceptance.headers}
+        self._classes = Classes(settings.classes, self._judge.publish)
 
     def judge(
         self, *, method: bytes, target: bytes, path: str, host: bytes, fields: Iterable[Field]
@@ -107,7 +102,7 @@ class InProcess:
             need = found
         if self._scopes and not need.is_anonymous:
             need = add_scopes(need, self._scopes)
-        carried = [each for each in fields if each[0] in self._carriers]
+        carried = [each for each in fields if each[0] in self._judge.carriers]
         return self._judge.judge(carried, need, PLAIN, now)
 
     def refuse(self, error: RefusedError) -> Verdict:

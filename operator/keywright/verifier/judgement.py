@@ -11,7 +11,7 @@ from typing import Any, Generic, Protocol, TypeVar
 
 from keywright.verifier import verdicts
 from keywright.verifier.acceptance import Acceptance
-from keywright.verifier.credentials import Field, find_key
+from keywright.verifier.credentials import AUTHORIZATION, Field, find_key
 from keywright.verifier.engine import Engine, Unproven
 from keywright.verifier.freshness import Freshness
 from keywright.verifier.limiter import Limiter, Ruling
@@ -82,11 +82,13 @@ class Judge(Generic[T]):
         """Judge by other classes from the next request on."""
         self._acceptance = acceptance
         self._answers = self._form(acceptance)
+        self.carriers = frozenset({AUTHORIZATION, *acceptance.headers})
+        """The headers that may carry a key, in lower case."""
 
     def judge(
         self, credentials: list[Field], need: Need, asked: Asked, now: float, rounds: int = _ROUNDS
     ) -> T | Coroutine[Any, Any, T]:
-        """Answer a request that needs this much and presents ``credentials`` (see :attr:`Acceptance.headers`), at once
+        """Answer a request that needs this much and presents ``credentials`` (its :attr:`carriers`), at once
         unless its key has to be proven first, or a shared store has to be asked. ``now`` is the wall clock, in seconds.
         """
         outcome: Entry | Refusal | None = None

@@ -5,7 +5,7 @@ import gc
 import logging
 import resource
 import signal
-from collections.abc import Coroutine, Sequence
+from collections.abc import Awaitable, Callable, Coroutine, Sequence
 from contextlib import AsyncExitStack, suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -27,7 +27,7 @@ from keywright.verifier.hub import Hub
 from keywright.verifier.index import Index
 from keywright.verifier.judgement import Judge
 from keywright.verifier.limiter import Limiter, OnFailure, SharedStore
-from keywright.verifier.listener import listen, tls_context
+from keywright.verifier.listener import Address, listen, tls_context
 from keywright.verifier.metrics import Metrics
 from keywright.verifier.prover import Prover
 from keywright.verifier.request import Limits
@@ -70,6 +70,8 @@ class Verifier:
     limiter: Limiter
     metrics: Metrics
     rules: RulesFile | None
+    judge: Judge[bytes]
+    gate: Gate | None
     verify_hub: Hub
     admin_hub: Hub
     used: Used | None
@@ -111,6 +113,8 @@ def assemble(settings: VerifierSettings, watches: Sequence[Watched]) -> Verifier
         limiter=limiter,
         metrics=metrics,
         rules=rules,
+        judge=judge,
+        gate=gate,
         verify_hub=verify_hub,
         # Its traffic is nobody's business but its own, so it has counters that nobody reads.
         admin_hub=Hub(admin, Limits(connections=64), Metrics(), dater),
@@ -145,6 +149,9 @@ async def _serve(settings: VerifierSettings) -> int:
         stack.callback(admin.close)
         listener = await listen(settings.listen, verifier.verify_hub.open, context)
         stack.callback(listener.close)
+        over_grpc = await _serve_grpc(settings.grpc_listen, verifier) if settings.grpc_listen is not None else None
+        if over_grpc is not None:
+            stack.push_async_callback(over_grpc, 0)
         logger.info("serving /verify on %s, health and metrics on %s", listener.address, admin.address)
         settling = loop.create_task(_settle(verifier, watches))
         stopping = loop.create_task(stop.wait())
@@ -153,6 +160,8 @@ async def _serve(settings: VerifierSettings) -> int:
         status = 0 if stopping.done() else _report(tasks)
         listener.close()
         await verifier.verify_hub.stop(GRACE_SECONDS)
+        if over_grpc is not None:
+            await over_grpc(GRACE_SECONDS)
         await _cancel(publishing)
         if publisher is not None:
             await publisher.flush(FLUSH_SECONDS)
@@ -160,6 +169,16 @@ async def _serve(settings: VerifierSettings) -> int:
         await verifier.admin_hub.stop(0)
     logger.info("stopped")
     return status
+
+
+async def _serve_grpc(address: Address, verifier: Verifier) -> Callable[[float], Awaitable[None]]:
+    """Answer Envoy over gRPC from now on; what is returned stops that, after so many seconds of grace at the most."""
+    try:
+        # Here and not above: only who asks for it pays for it.
+        from keywright.verifier.envoy_grpc import serve  # noqa: PLC0415
+    except ImportError:
+        raise KeywrightError("--grpc-listen needs more packages: pip install 'keywright[grpc]'") from None
+    return await serve(address, verifier.judge, verifier.gate)
 
 
 def _for_ever(verifier: Verifier, watches: Sequence[Reflector]) -> list[Coroutine[Any, Any, None]]:

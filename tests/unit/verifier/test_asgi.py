@@ -89,7 +89,7 @@ class Server:
 async def cluster(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[Cluster]:
     async with running_cluster(tmp_path) as (running, kubeconfig):
         monkeypatch.setenv("KUBECONFIG", str(kubeconfig))
-        running.put("apikeys", api_key(record(KEY, expiresAt=at(60))))
+        running.put("apikeys", api_key(record(KEY, expiresAt=at(3600))))
         yield running
 
 
@@ -111,7 +111,7 @@ async def test_an_identity(cluster: Cluster) -> None:
     async with serving() as server:
         status, headers, body = await server.ask(BEARER, ("X-Auth-Subject", "forged"))
     assert status == 200
-    assert headers == {"x-of-app": "1", "x-auth-key-expires": at(60)}
+    assert headers == {"x-of-app": "1", "x-auth-key-expires": at(3600)}
     assert f"subject='apikey:payments/ci-deploy', key='payments/ci-deploy', key_id='{KEY.key_id}'" in body
     assert "class_name='standard', role=None, scopes=(), expires_at=datetime" in body
     assert KEY.text not in body
