@@ -112,7 +112,10 @@ KINDS = (
         command=_haproxy,
     ),
 )
-VARIANTS = tuple(make(variant) for make in (_nginx_kind, _envoy_kind) for variant in ("sidecar", "gateway"))
+VARIANTS = (
+    *(make(variant) for make in (_nginx_kind, _envoy_kind) for variant in ("sidecar", "gateway")),
+    _envoy_kind("grpc"),
+)
 
 
 def layers(kind: Kind) -> dict[str, Path]:

@@ -54,6 +54,8 @@ def _meeting(kind: Kind, folder: Path) -> tuple[list[str], dict[str, str]]:
             flags = [flag if flag.startswith("--") else str(folder / flag) for flag in flags]
             where = {kind.write(f"{GATEWAY}:8443"): kind.write(address)}
             return ["--listen", address, *flags], {**where, **certificates}
+        case "grpc":
+            return ["--grpc-listen", address], {kind.write(VERIFIER): kind.write(address)}
         case _:
             return ["--listen", address], {kind.write(VERIFIER): kind.write(address)}
 

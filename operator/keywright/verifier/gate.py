@@ -6,8 +6,7 @@ from typing import Protocol
 from keywright.verifier import verdicts
 from keywright.verifier.credentials import Field
 from keywright.verifier.needs import Need
-from keywright.verifier.originals import HEADERS, Source, find_original
-from keywright.verifier.request import Request
+from keywright.verifier.originals import HEADERS, Head, Original, Source, find_original
 from keywright.verifier.rules import Rules
 from keywright.verifier.verdicts import Refusal
 
@@ -30,12 +29,15 @@ class Gate:
         self.headers = frozenset(HEADERS[source])
         """What has to be read of a request beside its credentials, in lower case."""
 
-    def need(self, request: Request, fields: Sequence[Field]) -> Need | Refusal:
-        """What a request needs. ``fields`` holds the :attr:`headers` that it has."""
+    def need(self, request: Head, fields: Sequence[Field]) -> Need | Refusal:
+        """What the request needs that a request to the verifier is about. ``fields`` holds its :attr:`headers`."""
+        return self.decide(find_original(self._source, request, fields))
+
+    def decide(self, original: Original | None) -> Need | Refusal:
+        """What an original request needs; ``None`` for one that was not described."""
         rules = self._holder.rules
         if rules is None:
             return verdicts.NO_RULES
-        original = find_original(self._source, request, fields)
         if original is None:
             return verdicts.NO_ORIGINAL
         decision = rules.decide(original)

@@ -14,7 +14,7 @@ from pathlib import Path
 from keywright.addresses import Tcp, parse_tcp
 from keywright.errors import KeywrightError
 
-__all__ = ["Address", "Listener", "Unix", "listen", "parse_address", "tls_context"]
+__all__ = ["Address", "Listener", "Unix", "listen", "make_way", "parse_address", "tls_context"]
 
 BACKLOG = 1024
 HANDSHAKE_SECONDS = 5.0
@@ -131,7 +131,7 @@ def _bind_tcp(address: Tcp) -> socket.socket:
 
 
 def _bind_unix(path: Path) -> socket.socket:
-    _make_way(path)
+    make_way(path)
     bound = socket.socket(socket.AF_UNIX)
     # The mode has to be right from the first moment on, so it comes from the mask and not from a chmod.
     mask = os.umask(0o777 & ~SOCKET_MODE)
@@ -149,7 +149,7 @@ def _bind_unix(path: Path) -> socket.socket:
     return bound
 
 
-def _make_way(path: Path) -> None:
+def make_way(path: Path) -> None:
     """Remove a socket that a dead process left behind; never anything else."""
     try:
         mode = path.lstat().st_mode

@@ -10,7 +10,7 @@ from typing import Protocol
 
 from keywright.verifier.credentials import Field
 
-__all__ = ["HEADERS", "Original", "Source", "find_original"]
+__all__ = ["HEADERS", "Head", "Original", "Source", "find_original"]
 
 _BELOW = b"/verify/"
 _PREFIX = len(b"/verify")
@@ -39,7 +39,7 @@ Original = tuple[bytes, bytes, bytes]
 """Method, target and host of the original request, as raw as they came. The host may be empty."""
 
 
-class _Head(Protocol):
+class Head(Protocol):
     """A request to the verifier itself."""
 
     @property
@@ -50,7 +50,7 @@ class _Head(Protocol):
     def host(self) -> bytes: ...
 
 
-def find_original(source: Source, request: _Head, fields: Sequence[Field]) -> Original | None:
+def find_original(source: Source, request: Head, fields: Sequence[Field]) -> Original | None:
     """The original request; ``None`` if the proxy did not describe it exactly once."""
     if source is Source.PATH:
         target = request.target

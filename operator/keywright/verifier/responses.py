@@ -5,7 +5,7 @@ from collections.abc import Iterable
 from email.utils import formatdate
 from http import HTTPStatus
 
-__all__ = ["Dater", "Template", "bodiless", "closing", "problem", "text"]
+__all__ = ["Dater", "Template", "bodiless", "closing", "problem", "read_fields", "take_apart", "text"]
 
 Template = tuple[bytes, bytes]
 """Status line, and all that follows the Date header."""
@@ -59,6 +59,19 @@ def closing(response: bytes) -> bytes:
 def bodiless(response: bytes) -> bytes:
     """The same response without its body, as HEAD wants it (RFC 9110 section 9.3.2)."""
     return response[: response.index(_END_OF_HEAD) + len(_END_OF_HEAD)]
+
+
+def take_apart(response: bytes) -> tuple[int, list[tuple[bytes, bytes]], bytes]:
+    """Status, fields and body of a response of our own, for who says it in another form. The date is left to him."""
+    head, _, body = response.partition(_END_OF_HEAD)
+    line, _, lines = head.partition(b"\r\n")
+    return int(line.split(b" ")[1]), [each for each in read_fields(lines) if each[0] != b"date"], body
+
+
+def read_fields(lines: bytes) -> list[tuple[bytes, bytes]]:
+    """Header lines of our own as fields, with their names in lower case."""
+    pairs = (each.partition(b": ") for each in lines.split(b"\r\n") if each)
+    return [(name.lower(), value) for name, _, value in pairs]
 
 
 def _template(status: int, body: bytes, content_type: str, headers: Iterable[str]) -> Template:

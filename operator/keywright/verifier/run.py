@@ -3,10 +3,9 @@
 import asyncio
 import gc
 import logging
-import random
 import resource
 import signal
-from collections.abc import Coroutine, Sequence
+from collections.abc import Awaitable, Callable, Coroutine, Sequence
 from contextlib import AsyncExitStack, suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,19 +15,19 @@ import uvloop
 
 from keywright.errors import KeywrightError
 from keywright.kube import credentials
-from keywright.kube.client import ApiClient, connect
+from keywright.kube.client import connect
 from keywright.kube.reflector import Reflector
-from keywright.kube.resources import APIKEYCLASSES, APIKEYS
 from keywright.verifier.admin import AdminEndpoint
+from keywright.verifier.answers import Answers
 from keywright.verifier.classes import Classes
-from keywright.verifier.endpoint import VerifyEndpoint
 from keywright.verifier.engine import Engine
 from keywright.verifier.freshness import Freshness, Watched
 from keywright.verifier.gate import Gate
 from keywright.verifier.hub import Hub
-from keywright.verifier.index import Index, NamespaceView
+from keywright.verifier.index import Index
+from keywright.verifier.judgement import Judge
 from keywright.verifier.limiter import Limiter, OnFailure, SharedStore
-from keywright.verifier.listener import listen, tls_context
+from keywright.verifier.listener import Address, listen, tls_context
 from keywright.verifier.metrics import Metrics
 from keywright.verifier.prover import Prover
 from keywright.verifier.request import Limits
@@ -36,7 +35,9 @@ from keywright.verifier.responses import Dater
 from keywright.verifier.rules_file import RulesFile
 from keywright.verifier.settings import VerifierSettings
 from keywright.verifier.store_address import StoreAddress, parse_store
-from keywright.verifier.usage import Publisher, Used, name_instance
+from keywright.verifier.upkeep import publisher_for, reflectors_for
+from keywright.verifier.usage import Used
+from keywright.verifier.verify_endpoint import VerifyEndpoint
 
 __all__ = ["Verifier", "assemble", "run"]
 
@@ -69,6 +70,8 @@ class Verifier:
     limiter: Limiter
     metrics: Metrics
     rules: RulesFile | None
+    judge: Judge[bytes]
+    gate: Gate | None
     verify_hub: Hub
     admin_hub: Hub
     used: Used | None
@@ -88,7 +91,9 @@ def assemble(settings: VerifierSettings, watches: Sequence[Watched]) -> Verifier
     gate = Gate(settings.request_from, rules) if rules is not None else None
     limiter = Limiter(_shared_store(settings, metrics), settings.rate_limit_on_failure, metrics)
     used: Used | None = {} if settings.usage else None
-    endpoint = VerifyEndpoint(Engine(index, prover, metrics), limiter, freshness, gate, metrics, dater, used=used)
+    engine = Engine(index, prover, metrics)
+    judge = Judge(engine, limiter, freshness, metrics, lambda acceptance: Answers(acceptance, dater), used=used)
+    endpoint = VerifyEndpoint(judge, gate, dater)
     classes = Classes(settings.classes, endpoint.publish)
     verify_hub = Hub(endpoint, Limits(connections=settings.max_connections), metrics, dater)
     admin = AdminEndpoint(
@@ -108,6 +113,8 @@ def assemble(settings: VerifierSettings, watches: Sequence[Watched]) -> Verifier
         limiter=limiter,
         metrics=metrics,
         rules=rules,
+        judge=judge,
+        gate=gate,
         verify_hub=verify_hub,
         # Its traffic is nobody's business but its own, so it has counters that nobody reads.
         admin_hub=Hub(admin, Limits(connections=64), Metrics(), dater),
@@ -132,16 +139,19 @@ async def _serve(settings: VerifierSettings) -> int:
     async with AsyncExitStack() as stack:
         stack.callback(verifier.prover.close)
         client = await stack.enter_async_context(connect(cluster))
-        watches += _reflectors(settings, cluster.namespace, client, verifier)
+        watches += reflectors_for(settings, cluster.namespace, client, verifier.classes, verifier.index)
         tasks = [loop.create_task(each) for each in _for_ever(verifier, watches)]
         stack.push_async_callback(_cancel, tasks)
-        publisher = _publisher(settings, cluster.namespace, client, verifier)
+        publisher = publisher_for(settings, cluster.namespace, client, verifier.used, verifier.metrics)
         publishing = [loop.create_task(publisher.run())] if publisher is not None else []
         stack.push_async_callback(_cancel, publishing)
         admin = await listen(settings.admin_listen, verifier.admin_hub.open)
         stack.callback(admin.close)
         listener = await listen(settings.listen, verifier.verify_hub.open, context)
         stack.callback(listener.close)
+        over_grpc = await _serve_grpc(settings.grpc_listen, verifier) if settings.grpc_listen is not None else None
+        if over_grpc is not None:
+            stack.push_async_callback(over_grpc, 0)
         logger.info("serving /verify on %s, health and metrics on %s", listener.address, admin.address)
         settling = loop.create_task(_settle(verifier, watches))
         stopping = loop.create_task(stop.wait())
@@ -150,6 +160,8 @@ async def _serve(settings: VerifierSettings) -> int:
         status = 0 if stopping.done() else _report(tasks)
         listener.close()
         await verifier.verify_hub.stop(GRACE_SECONDS)
+        if over_grpc is not None:
+            await over_grpc(GRACE_SECONDS)
         await _cancel(publishing)
         if publisher is not None:
             await publisher.flush(FLUSH_SECONDS)
@@ -159,32 +171,14 @@ async def _serve(settings: VerifierSettings) -> int:
     return status
 
 
-def _reflectors(
-    settings: VerifierSettings, own_namespace: str, client: ApiClient, verifier: Verifier
-) -> list[Reflector]:
-    classes = Reflector(client, APIKEYCLASSES, verifier.classes)
-    if settings.all_namespaces:
-        return [classes, Reflector(client, APIKEYS, verifier.index)]
-    return [classes] + [
-        Reflector(client, APIKEYS, NamespaceView(verifier.index, namespace), namespace)
-        for namespace in settings.namespaces or (own_namespace,)
-    ]
-
-
-def _publisher(
-    settings: VerifierSettings, own_namespace: str, client: ApiClient, verifier: Verifier
-) -> Publisher | None:
-    if verifier.used is None:
-        return None
-    return Publisher(
-        client,
-        own_namespace,
-        instance=name_instance(),
-        used=verifier.used,
-        interval=settings.usage_interval,
-        metrics=verifier.metrics,
-        rng=random.SystemRandom(),
-    )
+async def _serve_grpc(address: Address, verifier: Verifier) -> Callable[[float], Awaitable[None]]:
+    """Answer Envoy over gRPC from now on; what is returned stops that, after so many seconds of grace at the most."""
+    try:
+        # Here and not above: only who asks for it pays for it.
+        from keywright.verifier.envoy_grpc import serve  # noqa: PLC0415
+    except ImportError:
+        raise KeywrightError("--grpc-listen needs more packages: pip install 'keywright[grpc]'") from None
+    return await serve(address, verifier.judge, verifier.gate)
 
 
 def _for_ever(verifier: Verifier, watches: Sequence[Reflector]) -> list[Coroutine[Any, Any, None]]:

@@ -33,6 +33,7 @@ class VerifierSettings:
 
     listen: Address = DEFAULT_LISTEN
     admin_listen: Tcp = DEFAULT_ADMIN_LISTEN
+    grpc_listen: Address | None = None
     tls_cert: Path | None = None
     tls_key: Path | None = None
     client_ca: Path | None = None
@@ -67,6 +68,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
     flag("listen", "where /verify is served (default: 127.0.0.1:8080)", "HOST:PORT|unix:PATH")
     flag("admin-listen", "health and metrics (default: 127.0.0.1:8081)", "HOST:PORT")
+    flag("grpc-listen", "answer Envoy's ext_authz over gRPC too, without TLS (default: no)", "HOST:PORT|unix:PATH")
     flag("tls-cert", "serve /verify over TLS with this certificate chain (PEM)", "FILE")
     flag("tls-key", "private key of --tls-cert (PEM)", "FILE")
     flag("client-ca", "accept only clients with a certificate of these authorities (PEM)", "FILE")
@@ -132,6 +134,7 @@ def from_arguments(arguments: argparse.Namespace, environment: Mapping[str, str]
     settings = VerifierSettings(
         listen=read("listen", parse_address, defaults.listen, f"{address_form}, or unix:/path/to/socket"),
         admin_listen=read("admin-listen", parse_tcp, defaults.admin_listen, address_form),
+        grpc_listen=read("grpc-listen", parse_address, None, f"{address_form}, or unix:/path/to/socket"),
         tls_cert=read("tls-cert", Path, None, "a file"),
         tls_key=read("tls-key", Path, None, "a file"),
         client_ca=read("client-ca", Path, None, "a file"),
@@ -161,6 +164,8 @@ def _check(settings: VerifierSettings) -> None:
         raise KeywrightError("--tls-cert and --tls-key belong together: give both, or neither")
     if settings.client_ca is not None and settings.tls_cert is None:
         raise KeywrightError("--client-ca needs TLS: give --tls-cert and --tls-key too")
+    if settings.grpc_listen is not None and settings.tls_cert is not None:
+        raise KeywrightError("--grpc-listen has no TLS and excludes --tls-cert: give one of them, or two verifiers")
     if settings.all_namespaces and settings.namespaces:
         raise KeywrightError("--namespace and --all-namespaces exclude each other: give one of them")
     has_store = settings.rate_limit_store is not None

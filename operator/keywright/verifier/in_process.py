@@ -1,0 +1,171 @@
+"""A verifier inside of another program: the same judge and watches, without a socket and without bytes of HTTP.
+
+What goes out is a :class:`Verdict`. How the program was asked, and how it tells its own clients, is not known here.
+"""
+
+import asyncio
+import json
+import logging
+import math
+import time
+from collections.abc import Callable, Coroutine, Iterable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from keywright.errors import KeywrightError
+from keywright.kube import credentials
+from keywright.kube.client import connect
+from keywright.verifier import verdicts
+from keywright.verifier.classes import Classes
+from keywright.verifier.credentials import Field
+from keywright.verifier.engine import Engine
+from keywright.verifier.freshness import Freshness
+from keywright.verifier.gate import Gate, RulesHolder
+from keywright.verifier.identity import RefusedError, ValueForm, Verdict
+from keywright.verifier.index import Index
+from keywright.verifier.judgement import Judge
+from keywright.verifier.limiter import Limiter
+from keywright.verifier.metrics import Metrics
+from keywright.verifier.needs import ANY_KEY, add_scopes
+from keywright.verifier.originals import Source
+from keywright.verifier.prover import Prover
+from keywright.verifier.queries import PLAIN
+from keywright.verifier.rights import SCOPE
+from keywright.verifier.rules import Rules
+from keywright.verifier.rules_file import RulesFile
+from keywright.verifier.rules_reading import read_rules
+from keywright.verifier.settings import LEAST_STALENESS, VerifierSettings
+from keywright.verifier.targets import read_path
+from keywright.verifier.upkeep import publisher_for, reflectors_for
+from keywright.verifier.usage import Publisher, Used
+from keywright.verifier.verdicts import Refusal
+
+__all__ = ["InProcess"]
+
+logger = logging.getLogger(__name__)
+
+FLUSH_SECONDS = 5.0
+
+
+@dataclass(frozen=True, slots=True)
+class _FixedRules:
+    rules: Rules | None
+
+
+class InProcess:
+    """Judges for one program for as long as :meth:`run` runs; before and after that it is not in sync.
+
+    ``anonymous`` are paths as in a rules file, which need no key; ``scopes`` are needed by everything else.
+
+    Raises:
+        KeywrightError: for what cannot be, naming the option.
+
+    """
+
+    def __init__(
+        self, settings: VerifierSettings, *, anonymous: Sequence[str] = (), scopes: Sequence[str] = ()
+    ) -> None:
+        _check(settings, anonymous, scopes)
+        self._settings = settings
+        self._scopes = tuple(scopes)
+        self._metrics, self._index = Metrics(), Index()
+        self._prover = Prover(
+            self._index.entries,
+            workers=settings.argon2_workers,
+            capacity=settings.argon2_queue,
+            metrics=self._metrics,
+        )
+        self._watches: list[Any] = []
+        self._freshness = Freshness(self._watches, settings.max_staleness)
+        self._limiter = Limiter(None, settings.rate_limit_on_failure, self._metrics)
+        self._used: Used | None = {} if settings.usage else None
+        self._rules = RulesFile(settings.rules, self._metrics) if settings.rules is not None else None
+        holder: RulesHolder | None = _open(anonymous) if anonymous else self._rules
+        self._gate = Gate(Source.PATH, holder) if holder is not None else None
+        engine = Engine(self._index, self._prover, self._metrics)
+        self._judge = Judge(engine, self._limiter, self._freshness, self._metrics, ValueForm, used=self._used)
+        self._classes = Classes(settings.classes, self._judge.publish)
+
+    def judge(
+        self, *, method: bytes, target: bytes, path: str, host: bytes, fields: Iterable[Field]
+    ) -> Verdict | Coroutine[Any, Any, Verdict]:
+        """The verdict on a request, at once unless its key has to be proven first. ``path`` is what the program makes
+        of ``target``; ``fields`` have names in lower case.
+        """
+        now, need = time.time(), ANY_KEY
+        if self._gate is not None:
+            # What the rules are held against has to be what the program looks up.
+            is_plain = read_path(target.partition(b"?")[0]) == path
+            found = self._gate.decide((method, target, host)) if is_plain else verdicts.AMBIGUOUS
+            if isinstance(found, Refusal):
+                return self._judge.refuse(found, PLAIN, now)
+            need = found
+        if self._scopes and not need.is_anonymous:
+            need = add_scopes(need, self._scopes)
+        carried = [each for each in fields if each[0] in self._judge.carriers]
+        return self._judge.judge(carried, need, PLAIN, now)
+
+    def refuse(self, error: RefusedError) -> Verdict:
+        """The verdict on a request that turned out to need more."""
+        return self._judge.refuse(error.refusal, PLAIN, time.time(), error.scopes)
+
+    async def run(self, started: Callable[[], None]) -> None:
+        """Watch until cancelled. ``started`` is called once everything that a person has to mend is in order.
+
+        Raises:
+            KeywrightError: if it is not.
+
+        """
+        try:
+            cluster = credentials.load()
+            if self._rules is not None:
+                self._rules.look()
+            async with connect(cluster) as client, asyncio.TaskGroup() as tasks:
+                self._watches += reflectors_for(self._settings, cluster.namespace, client, self._classes, self._index)
+                publisher = publisher_for(self._settings, cluster.namespace, client, self._used, self._metrics)
+                for each in (
+                    *(watch.run() for watch in self._watches),
+                    *([self._rules.keep_looking()] if self._rules is not None else []),
+                    *([_publish_to_the_end(publisher)] if publisher is not None else []),
+                    *self._limiter.chores(),
+                ):
+                    tasks.create_task(each)
+                started()
+                for watch in self._watches:
+                    await watch.synced.wait()
+                for name in self._classes.missing():
+                    logger.warning("class %s does not exist: its keys are refused until it is created", name)
+                logger.info("in sync: %d keys", len(self._index.entries))
+        finally:
+            # Nobody watches any more, so nothing is known any more.
+            self._watches.clear()
+            self._freshness.until = -math.inf
+            self._prover.close()
+
+
+async def _publish_to_the_end(publisher: Publisher) -> None:
+    try:
+        await publisher.run()
+    finally:
+        await publisher.flush(FLUSH_SECONDS)
+
+
+def _open(paths: Sequence[str]) -> _FixedRules:
+    """Rules that want a key for everything but these paths."""
+    document = {"rules": [{"path": each, "allow": "anonymous"} for each in paths], "default": "key"}
+    rules = read_rules(json.dumps(document).encode())
+    if not isinstance(rules, Rules):
+        raise KeywrightError(f"anonymous: {rules[0]}")
+    return _FixedRules(rules)
+
+
+def _check(settings: VerifierSettings, anonymous: Sequence[str], scopes: Sequence[str]) -> None:
+    if settings.all_namespaces and settings.namespaces:
+        raise KeywrightError("namespaces and all_namespaces exclude each other: give one of them")
+    if settings.rules is not None and anonymous:
+        raise KeywrightError("rules and anonymous exclude each other: write `allow: anonymous` into the rules file")
+    if settings.max_staleness < LEAST_STALENESS:
+        raise KeywrightError(f"max_staleness is in seconds, and {LEAST_STALENESS:.0f} at least")
+    for each in scopes:
+        if not SCOPE.fullmatch(each):
+            raise KeywrightError(f"scopes: {each!r} is no scope: use a word, or resource:action")
