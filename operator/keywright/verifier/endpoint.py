@@ -1,7 +1,8 @@
 """``/verify``: from a request head to an answer.
 
 The steps stand here in their order: where the request came in, what it needs, is the picture fresh, which key does it
-present, what is the verdict on that key, may it do what the request needs, and may that be charged to its limits.
+present, what is the verdict on that key, may it do what the request needs, may that be charged to its limits, and
+where a rule asks for it: may its owner do it.
 """
 
 import time
@@ -20,6 +21,7 @@ from keywright.verifier.limiter import Limiter, Ruling
 from keywright.verifier.limits import Charged, ClassLimits, Quota, quota_of
 from keywright.verifier.metrics import Metrics
 from keywright.verifier.needs import ANY_KEY, NOT_UNDERSTOOD, Need, add_scopes
+from keywright.verifier.owners import Consent, Owners
 from keywright.verifier.queries import PLAIN, Asked, read_query
 from keywright.verifier.records import Entry
 from keywright.verifier.request import Request
@@ -45,6 +47,7 @@ class VerifyEndpoint:
         self,
         engine: Engine,
         limiter: Limiter,
+        owners: Owners,
         freshness: Freshness,
         gate: Gate | None,
         metrics: Metrics,
@@ -56,6 +59,7 @@ class VerifyEndpoint:
     ) -> None:
         self._engine = engine
         self._limiter = limiter
+        self._owners = owners
         self._freshness = freshness
         self._gate = gate
         self._metrics = metrics
@@ -138,8 +142,8 @@ class VerifyEndpoint:
             if refusal is None:
                 limits = self._acceptance.limits.get(outcome.class_name)
                 if limits is None:
-                    return self._allow(self._answers, outcome, permits, now)
-                return self._charge(outcome, permits, limits, asked, now)
+                    return self._allow(self._answers, outcome, permits, need, asked, now)
+                return self._charge(outcome, permits, limits, need, asked, now)
             return self._refuse(refusal, asked, now, need.scopes if refusal.code is Code.INSUFFICIENT_SCOPE else ())
         if outcome is None:
             self._metrics.allowed += 1
@@ -147,7 +151,7 @@ class VerifyEndpoint:
         return self._refuse(outcome, asked, now)
 
     def _charge(
-        self, entry: Entry, permits: Permits, limits: ClassLimits, asked: Asked, now: float
+        self, entry: Entry, permits: Permits, limits: ClassLimits, need: Need, asked: Asked, now: float
     ) -> bytes | Coroutine[Any, Any, bytes]:
         """Charge an allowed request to its limits, and answer it."""
         quota = entry.quota
@@ -155,8 +159,8 @@ class VerifyEndpoint:
             quota = entry.quota = quota_of(entry.class_name, limits, entry.path, entry.limits)
         ruling = self._limiter.charge(quota)
         if ruling is None or isinstance(ruling, Charged | Refusal):
-            return self._rule(ruling, self._answers, entry, permits, quota, asked, now)
-        return self._charge_later(ruling, self._answers, entry, permits, quota, asked)
+            return self._rule(ruling, self._answers, entry, permits, quota, need, asked, now)
+        return self._charge_later(ruling, self._answers, entry, permits, quota, need, asked)
 
     async def _charge_later(
         self,
@@ -165,27 +169,79 @@ class VerifyEndpoint:
         entry: Entry,
         permits: Permits,
         quota: Quota,
+        need: Need,
         asked: Asked,
     ) -> bytes:
         # By the answers of when the request was judged, a few milliseconds ago: the class may have gone since.
-        return self._rule(await ruling, answers, entry, permits, quota, asked, self._wall_clock())
+        answer = self._rule(await ruling, answers, entry, permits, quota, need, asked, self._wall_clock())
+        return answer if isinstance(answer, bytes) else await answer
 
     def _rule(
-        self, ruling: Ruling, answers: Answers, entry: Entry, permits: Permits, quota: Quota, asked: Asked, now: float
-    ) -> bytes:
+        self,
+        ruling: Ruling,
+        answers: Answers,
+        entry: Entry,
+        permits: Permits,
+        quota: Quota,
+        need: Need,
+        asked: Asked,
+        now: float,
+    ) -> bytes | Coroutine[Any, Any, bytes]:
         if isinstance(ruling, Refusal):
             return self._refuse(ruling, asked, now)
         fields = quota.fields(ruling) if ruling is not None else b""
         if ruling is not None and ruling.retry_after:
             self._metrics.refused[verdicts.RATE_LIMITED.code] += 1
             return answers.refuse(verdicts.RATE_LIMITED, now, for_nginx=asked.for_nginx, fields=fields)
-        return self._allow(answers, entry, permits, now, fields)
+        return self._allow(answers, entry, permits, need, asked, now, fields)
 
-    def _allow(self, answers: Answers, entry: Entry, permits: Permits, now: float, fields: bytes = b"") -> bytes:
+    def _allow(
+        self,
+        answers: Answers,
+        entry: Entry,
+        permits: Permits,
+        need: Need,
+        asked: Asked,
+        now: float,
+        fields: bytes = b"",
+    ) -> bytes | Coroutine[Any, Any, bytes]:
+        if need.right is not None:
+            consent = self._owners.ask(entry, need.right)
+            if isinstance(consent, Refusal):
+                return self._refuse(consent, asked, now)
+            if consent is not None:
+                return self._allow_later(consent, entry, need, asked, fields)
         self._metrics.allowed += 1
         if self._used is not None:
             self._used[entry] = now
         return answers.allow(entry, permits, now, fields)
+
+    async def _allow_later(
+        self, consent: Coroutine[Any, Any, Consent], entry: Entry, need: Need, asked: Asked, fields: bytes
+    ) -> bytes:
+        refusal, now = await consent, self._wall_clock()
+        # The owner may; but the watch may have brought in anything meanwhile, the end of the key included.
+        found = refusal if refusal is not None else self._judge_again(entry, need, now)
+        if isinstance(found, Refusal):
+            return self._refuse(found, asked, now, need.scopes if found.code is Code.INSUFFICIENT_SCOPE else ())
+        # Nothing is left to be asked.
+        answer = self._allow(self._answers, *found, ANY_KEY, asked, now, fields)
+        return answer if isinstance(answer, bytes) else await answer
+
+    def _judge_again(self, entry: Entry, need: Need, now: float) -> tuple[Entry, Permits] | Refusal:
+        """The key as it stands now, and what it may do."""
+        if not self._freshness.is_fresh():
+            return verdicts.NOT_IN_SYNC
+        outcome = self._engine.judge_again(entry, now)
+        if isinstance(outcome, Refusal):
+            return outcome
+        key_class = self._acceptance.classes.get(outcome.class_name)
+        if key_class is None:
+            return verdicts.INVALID
+        if (outcome.owner, outcome.groups) != (entry.owner, entry.groups):
+            return verdicts.OWNER_UNKNOWN
+        permits = outcome.rights.under(key_class)
+        return need.judge(permits) or (outcome, permits)
 
     def _refuse(self, refusal: Refusal, asked: Asked, now: float, scopes: Sequence[str] = ()) -> bytes:
         self._metrics.refused[refusal.code] += 1

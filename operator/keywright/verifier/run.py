@@ -19,6 +19,7 @@ from keywright.kube import credentials
 from keywright.kube.client import ApiClient, connect
 from keywright.kube.reflector import Reflector
 from keywright.kube.resources import APIKEYCLASSES, APIKEYS
+from keywright.verifier.acceptance import Acceptance
 from keywright.verifier.admin import AdminEndpoint
 from keywright.verifier.classes import Classes
 from keywright.verifier.endpoint import VerifyEndpoint
@@ -27,9 +28,11 @@ from keywright.verifier.freshness import Freshness, Watched
 from keywright.verifier.gate import Gate
 from keywright.verifier.hub import Hub
 from keywright.verifier.index import Index, NamespaceView
+from keywright.verifier.introspection import Introspection
 from keywright.verifier.limiter import Limiter, OnFailure, SharedStore
 from keywright.verifier.listener import listen, tls_context
 from keywright.verifier.metrics import Metrics
+from keywright.verifier.owners import CONCURRENT, Owners
 from keywright.verifier.prover import Prover
 from keywright.verifier.request import Limits
 from keywright.verifier.responses import Dater
@@ -67,6 +70,7 @@ class Verifier:
     classes: Classes
     prover: Prover
     limiter: Limiter
+    owners: Owners
     metrics: Metrics
     rules: RulesFile | None
     verify_hub: Hub
@@ -75,7 +79,7 @@ class Verifier:
 
 
 def assemble(settings: VerifierSettings, watches: Sequence[Watched]) -> Verifier:
-    """Connect the parts. ``watches`` may be filled until the first request.
+    """Connect the parts. ``watches`` may be filled until the first request, and :class:`Owners` given its client.
 
     Raises:
         KeywrightError: if the rate limit store that was asked for cannot be used as things are.
@@ -88,8 +92,27 @@ def assemble(settings: VerifierSettings, watches: Sequence[Watched]) -> Verifier
     gate = Gate(settings.request_from, rules) if rules is not None else None
     limiter = Limiter(_shared_store(settings, metrics), settings.rate_limit_on_failure, metrics)
     used: Used | None = {} if settings.usage else None
-    endpoint = VerifyEndpoint(Engine(index, prover, metrics), limiter, freshness, gate, metrics, dater, used=used)
-    classes = Classes(settings.classes, endpoint.publish)
+    owners = Owners(metrics, keep=settings.owner_cache)
+    engine = Engine(index, prover, metrics)
+    endpoint = VerifyEndpoint(engine, limiter, owners, freshness, gate, metrics, dater, used=used)
+    introspection = None
+    if settings.introspect is not None:
+        introspection = Introspection(
+            engine,
+            freshness,
+            metrics,
+            dater,
+            scope=settings.introspect,
+            callers=settings.introspect_callers,
+            used=used,
+        )
+
+    def publish(acceptance: Acceptance) -> None:
+        endpoint.publish(acceptance)
+        if introspection is not None:
+            introspection.publish(acceptance)
+
+    classes = Classes(settings.classes, publish)
     verify_hub = Hub(endpoint, Limits(connections=settings.max_connections), metrics, dater)
     admin = AdminEndpoint(
         freshness=freshness,
@@ -100,12 +123,14 @@ def assemble(settings: VerifierSettings, watches: Sequence[Watched]) -> Verifier
         dater=dater,
         verify_hub=verify_hub,
         rules=rules,
+        introspection=introspection,
     )
     return Verifier(
         index=index,
         classes=classes,
         prover=prover,
         limiter=limiter,
+        owners=owners,
         metrics=metrics,
         rules=rules,
         verify_hub=verify_hub,
@@ -132,6 +157,8 @@ async def _serve(settings: VerifierSettings) -> int:
     async with AsyncExitStack() as stack:
         stack.callback(verifier.prover.close)
         client = await stack.enter_async_context(connect(cluster))
+        # With sockets of their own, for watches keep theirs.
+        verifier.owners.client = await stack.enter_async_context(connect(cluster, connections=CONCURRENT))
         watches += _reflectors(settings, cluster.namespace, client, verifier)
         tasks = [loop.create_task(each) for each in _for_ever(verifier, watches)]
         stack.push_async_callback(_cancel, tasks)
