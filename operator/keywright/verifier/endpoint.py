@@ -208,7 +208,7 @@ class VerifyEndpoint:
         if need.right is not None:
             consent = self._owners.ask(entry, need.right)
             if isinstance(consent, Refusal):
-                return self._refuse(consent, asked, now)
+                return self._refuse(consent, asked, now, fields=fields)
             if consent is not None:
                 return self._allow_later(consent, entry, need, asked, fields)
         self._metrics.allowed += 1
@@ -223,7 +223,8 @@ class VerifyEndpoint:
         # The owner may; but the watch may have brought in anything meanwhile, the end of the key included.
         found = refusal if refusal is not None else self._judge_again(entry, need, now)
         if isinstance(found, Refusal):
-            return self._refuse(found, asked, now, need.scopes if found.code is Code.INSUFFICIENT_SCOPE else ())
+            scopes = need.scopes if found.code is Code.INSUFFICIENT_SCOPE else ()
+            return self._refuse(found, asked, now, scopes, fields)
         # Nothing is left to be asked.
         answer = self._allow(self._answers, *found, ANY_KEY, asked, now, fields)
         return answer if isinstance(answer, bytes) else await answer
@@ -243,6 +244,8 @@ class VerifyEndpoint:
         permits = outcome.rights.under(key_class)
         return need.judge(permits) or (outcome, permits)
 
-    def _refuse(self, refusal: Refusal, asked: Asked, now: float, scopes: Sequence[str] = ()) -> bytes:
+    def _refuse(
+        self, refusal: Refusal, asked: Asked, now: float, scopes: Sequence[str] = (), fields: bytes = b""
+    ) -> bytes:
         self._metrics.refused[refusal.code] += 1
-        return self._answers.refuse(refusal, now, for_nginx=asked.for_nginx, scopes=scopes)
+        return self._answers.refuse(refusal, now, for_nginx=asked.for_nginx, scopes=scopes, fields=fields)

@@ -244,11 +244,12 @@ async def test_limits_are_charged_first(asking: Asking) -> None:
 
 async def test_a_charged_request_keeps_its_fields(asking: Asking) -> None:
     """The limits are told also when the owner had to be asked for."""
-    limits = [{"name": "hour", "requests": 2, "window": "1h"}]
+    limits = [{"name": "hour", "requests": 4, "window": "1h"}]
     asking.served.verifier.classes.put(api_key_class("standard", authorization="Owner", rateLimits=limits))
-    for left in (1, 0):
-        reply = await asking.served.present(KEY.text, target="/verify/things/x")
-        assert reply.status == 200
+    for left, may in ((3, True), (2, True), (1, False), (0, False)):
+        asking.reviews.answer = {"status": {"allowed": may}}
+        reply = await asking.served.present(KEY.text, target=f"/verify/things/{may}".lower())
+        assert reply.status == (200 if may else 403)
         assert reply.one("RateLimit").startswith(f'"hour";r={left};')
 
 
