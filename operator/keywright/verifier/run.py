@@ -157,8 +157,9 @@ async def _serve(settings: VerifierSettings) -> int:
     async with AsyncExitStack() as stack:
         stack.callback(verifier.prover.close)
         client = await stack.enter_async_context(connect(cluster))
-        # With sockets of their own, for watches keep theirs.
-        verifier.owners.client = await stack.enter_async_context(connect(cluster, connections=CONCURRENT))
+        if verifier.rules is not None:
+            # Only rules ask for owners. With sockets of their own, for watches keep theirs.
+            verifier.owners.client = await stack.enter_async_context(connect(cluster, connections=CONCURRENT))
         watches += _reflectors(settings, cluster.namespace, client, verifier)
         tasks = [loop.create_task(each) for each in _for_ever(verifier, watches)]
         stack.push_async_callback(_cancel, tasks)
