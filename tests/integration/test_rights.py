@@ -151,7 +151,11 @@ def granted(role: str) -> set[tuple[str, str]]:
     raise AssertionError(role)
 
 
-OWN_NAMESPACE = {"operator": [], "verifier": ["keywright-usage-publisher"]}
+MORE = {"operator": [], "verifier": ["keywright-usage-publisher", "keywright-owner-reviewer"]}
+RULES = """\
+rules:
+- {path: /x, methods: [GET], authorize: {group: keywright.dev, resource: apikeys, verb: list}}
+"""
 
 
 def test_accounts_hold_exactly_the_rights_they_use(
@@ -162,7 +166,7 @@ def test_accounts_hold_exactly_the_rights_they_use(
     for name in ("operator", "verifier"):
         account = {"metadata": {"name": name, "namespace": namespace}}
         own_admin.request("POST", f"/api/v1/namespaces/{namespace}/serviceaccounts", account)
-        for role in (f"keywright-{name}", "keywright-class-reader", *OWN_NAMESPACE[name]):
+        for role in (f"keywright-{name}", "keywright-class-reader", *MORE[name]):
             binding = {
                 "metadata": {"name": f"{name}-{role}"},
                 "roleRef": {"apiGroup": "rbac.authorization.k8s.io", "kind": "ClusterRole", "name": role},
@@ -174,18 +178,21 @@ def test_accounts_hold_exactly_the_rights_they_use(
     own_admin.apikey(namespace, "abandoned")
     abandon(own_admin, namespace)
     leave_behind(own_admin, namespace)
+    (tmp_path / "rules").write_text(RULES)
+    flags = ("--usage-interval", "1s", "--rules", str(tmp_path / "rules"))
     with (
         operator(accounts["operator"], tmp_path / "o", "--lease", f"{namespace}/keywright-operator"),
-        verifier(accounts["verifier"], tmp_path / "v", "--usage-interval", "1s") as (_, listen, _admin),
+        verifier(accounts["verifier"], tmp_path / "v", *flags) as (_, listen, _admin),
     ):
-        own_admin.apikey(namespace, "key")
+        # The operator may list ApiKeys, so a key that acts for it may as well.
+        own_admin.apikey(namespace, "key", owner={"user": f"system:serviceaccount:{namespace}:operator"})
         own_admin.wait(namespace, "key", Active="True")
         plain = own_admin.plain_key(namespace, "key")
-        eventually(lambda: get(listen, Authorization=f"Bearer {plain}")[0] == 200)
+        eventually(lambda: get(listen, "/verify/x", Authorization=f"Bearer {plain}")[0] == 200)
         own_admin.wait(namespace, "abandoned", Active="True")
         # A use that creates an object, one that changes it, and an object that nobody renews.
         eventually(lambda: "lastUsedAt" in own_admin.get(namespace, "key")["status"], within=30)
-        assert get(listen, Authorization=f"Bearer {plain}")[0] == 200
+        assert get(listen, "/verify/x", Authorization=f"Bearer {plain}")[0] == 200
         eventually(lambda: any(each.verb == "patch" for each in requests(own_plane.audit_log)), within=30)
         eventually(lambda: names(own_admin.list(namespace, "ApiKeyUsage")) != ["left-behind"])
         eventually(lambda: "left-behind" not in names(own_admin.list(namespace, "ApiKeyUsage")), within=30)
@@ -204,6 +211,7 @@ def test_accounts_hold_exactly_the_rights_they_use(
         if name == "verifier":
             rights |= granted("keywright-class-reader") - {("get", "apikeyclasses")}
             rights |= granted("keywright-usage-publisher")
+            rights |= granted("keywright-owner-reviewer")
         assert used == rights
 
 

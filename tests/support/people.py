@@ -14,7 +14,18 @@ from kubernetes.client.exceptions import ApiException
 from keywright_local import ControlPlane
 from tests.support.kube import Kube, Manifest, eventually
 
-__all__ = ["allowed", "bind", "bind_cluster", "grant", "key", "make_user", "refusal", "refused_change", "succeeds"]
+__all__ = [
+    "RBAC",
+    "allowed",
+    "bind",
+    "bind_cluster",
+    "grant",
+    "key",
+    "make_user",
+    "refusal",
+    "refused_change",
+    "succeeds",
+]
 
 RBAC = "/apis/rbac.authorization.k8s.io/v1"
 _counter = itertools.count()

@@ -2,7 +2,17 @@
 
 from dataclasses import dataclass
 
-__all__ = ["APIKEYCLASSES", "APIKEYS", "APIKEYUSAGES", "EVENTS", "LEASES", "NAMESPACES", "SECRETS", "Resource"]
+__all__ = [
+    "APIKEYCLASSES",
+    "APIKEYS",
+    "APIKEYUSAGES",
+    "EVENTS",
+    "LEASES",
+    "NAMESPACES",
+    "SECRETS",
+    "SUBJECTACCESSREVIEWS",
+    "Resource",
+]
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,3 +43,4 @@ SECRETS = Resource("", "v1", "secrets")
 EVENTS = Resource("", "v1", "events")
 NAMESPACES = Resource("", "v1", "namespaces")
 LEASES = Resource("coordination.k8s.io", "v1", "leases")
+SUBJECTACCESSREVIEWS = Resource("authorization.k8s.io", "v1", "subjectaccessreviews")

@@ -1,4 +1,4 @@
-"""The admin listener: is it alive, is it ready, what has it done. Never a key, never a verdict."""
+"""The admin listener: is it alive, is it ready, what has it done; and, where it was asked for, introspection."""
 
 import math
 import time
@@ -8,10 +8,11 @@ from keywright.exposition import CONTENT_TYPE, Sample, expose
 from keywright.verifier.freshness import Freshness
 from keywright.verifier.hub import Hub
 from keywright.verifier.index import Index
+from keywright.verifier.introspection import PATH, Introspection
 from keywright.verifier.limiter import Limiter
 from keywright.verifier.metrics import Metrics
 from keywright.verifier.prover import Prover
-from keywright.verifier.request import Request
+from keywright.verifier.request import Body, Request
 from keywright.verifier.responses import Dater, problem, text
 from keywright.verifier.rules_file import RulesFile
 
@@ -23,7 +24,7 @@ _NOT_ALLOWED = problem(405, headers=("Allow: GET, HEAD",))
 
 
 class AdminEndpoint:
-    """``/healthz``, ``/readyz`` and ``/metrics``."""
+    """``/healthz``, ``/readyz`` and ``/metrics``, and ``/introspect`` if it is on."""
 
     def __init__(
         self,
@@ -36,6 +37,7 @@ class AdminEndpoint:
         dater: Dater,
         verify_hub: Hub,
         rules: RulesFile | None,
+        introspection: Introspection | None,
     ) -> None:
         self._freshness = freshness
         self._index = index
@@ -45,14 +47,19 @@ class AdminEndpoint:
         self._dater = dater
         self._verify_hub = verify_hub
         self._rules = rules
+        self._introspection = introspection
 
     @property
     def watched(self) -> AbstractSet[bytes]:
-        """Nothing in a header matters here."""
-        return frozenset()
+        """Nothing in a header matters, but to introspection."""
+        return self._introspection.watched if self._introspection is not None else frozenset()
 
-    def answer(self, request: Request) -> bytes:
-        """Answer one of the three paths."""
+    def answer(self, request: Request) -> bytes | Body:
+        """Answer one of these paths."""
+        if request.target == PATH and self._introspection is not None:
+            return self._introspection.answer(request)
+        # Taken from the request, which lives as long as its connection.
+        request.credentials = []
         path = request.target.partition(b"?")[0]
         if path not in (b"/healthz", b"/readyz", b"/metrics"):
             template = _NOT_FOUND

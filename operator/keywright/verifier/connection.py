@@ -13,7 +13,7 @@ from collections.abc import Set as AbstractSet
 from http import HTTPStatus
 from typing import Any, Protocol, cast
 
-from keywright.verifier.request import END_OF_HEAD, Limits, Request, is_hopeless
+from keywright.verifier.request import END_OF_HEAD, Body, Limits, Request, is_hopeless
 from keywright.verifier.responses import bodiless, closing
 
 __all__ = ["Connection", "Shared"]
@@ -25,6 +25,7 @@ _PENDING = 1  # an answer is awaited
 _BLOCKED = 2  # the client does not take what was written
 _YIELDING = 4  # the other connections have their turn
 _ENDING = 8  # for good: what still arrives is discarded
+_COLLECTING = 16  # what arrives is the body that the handler wants
 
 _END = len(END_OF_HEAD)
 
@@ -37,7 +38,7 @@ class Shared(Protocol):
 
     @property
     def watched(self) -> AbstractSet[bytes]: ...
-    def answer(self, request: Request) -> bytes | Coroutine[Any, Any, bytes]: ...
+    def answer(self, request: Request) -> bytes | Coroutine[Any, Any, bytes] | Body: ...
     def admit(self, connection: "Connection") -> bool: ...
     def forget(self, connection: "Connection") -> None: ...
     def error(self, status: HTTPStatus) -> bytes: ...
@@ -48,6 +49,7 @@ class Connection(asyncio.Protocol):
 
     __slots__ = (
         "_answer",
+        "_body",
         "_discarded",
         "_has_eof",
         "_holds",
@@ -69,6 +71,7 @@ class Connection(asyncio.Protocol):
         self._rest = b""
         self._holds = 0
         self._has_eof = False
+        self._body: Body | None = None
         self._discarded = 0
         # Time is looked at by the sweep alone: it notes when it first saw the present state.
         self._since = 0.0
@@ -84,6 +87,7 @@ class Connection(asyncio.Protocol):
     def connection_lost(self, exc: Exception | None) -> None:  # noqa: ARG002 - how it was lost is all the same
         self._holds |= _ENDING
         self._rest = b""
+        self._body = None
         self._hub.forget(self)
 
     def data_received(self, data: bytes) -> None:
@@ -132,7 +136,7 @@ class Connection(asyncio.Protocol):
         elif self._holds & _BLOCKED:
             if waited > limits.head_seconds:
                 self.abort()
-        elif self._rest:
+        elif self._rest or self._holds & _COLLECTING:
             if waited > limits.head_seconds:
                 self._end(self._hub.error(HTTPStatus.REQUEST_TIMEOUT))
         # Idle is who has asked something before; who never has is late with a first request.
@@ -156,8 +160,19 @@ class Connection(asyncio.Protocol):
             return
         # The clock of an unfinished head runs on whatever arrives, or a trickle would keep it open.
         self._rest += data
-        if not self._holds:
+        if self._holds & _COLLECTING:
+            self._collect()
+        elif not self._holds:
             self._serve(self._rest)
+
+    def _collect(self) -> None:
+        """Hand the body over as soon as it is whole. The answer to a request with a body is the last one."""
+        body = self._body
+        if body is None or len(self._rest) < body.length:
+            return
+        content, self._rest, self._body = self._rest[: body.length], self._rest[body.length :], None
+        self._holds &= ~_COLLECTING
+        self._give(body.answer(content))
 
     def _serve(self, data: bytes) -> None:
         """Answer the heads in ``data``, one after the other; keep what is left of it."""
@@ -186,8 +201,13 @@ class Connection(asyncio.Protocol):
         if error is not None:
             self._end(self._hub.error(error))
 
-    def _give(self, answer: bytes | Coroutine[Any, Any, bytes]) -> None:
+    def _give(self, answer: bytes | Coroutine[Any, Any, bytes] | Body) -> None:
         """Write an answer, or see to it that it is written when it is there."""
+        if isinstance(answer, Body):
+            self._body = answer
+            self._holds |= _COLLECTING
+            self._collect()
+            return
         if not isinstance(answer, bytes):
             self._holds |= _PENDING
             self._transport.pause_reading()

@@ -59,6 +59,13 @@ class Engine:
         self._metrics.proof_hits += 1
         return _judge_life(entry, now)
 
+    def judge_again(self, entry: Entry, now: float) -> Entry | Refusal:
+        """The verdict on a key that was proven a while ago, by what the watch has brought in since."""
+        standing = self._entries.get(entry.key_id)
+        if standing is None or not standing.is_same_key_as(entry):
+            return verdicts.INVALID
+        return _judge_life(standing, now)
+
     async def prove(self, unproven: Unproven) -> Refusal | None:
         """Do the work that :meth:`judge` asked for. ``None`` means: judge again."""
         is_right = await self._prover.prove(unproven.entry, unproven.text)

@@ -10,7 +10,7 @@ from typing import Any, Protocol
 
 from keywright.verifier.connection import Connection
 from keywright.verifier.metrics import Metrics
-from keywright.verifier.request import Limits, Request
+from keywright.verifier.request import Body, Limits, Request
 from keywright.verifier.responses import Dater, closing, problem
 
 __all__ = ["Handler", "Hub"]
@@ -32,8 +32,10 @@ class Handler(Protocol):
     @property
     def watched(self) -> AbstractSet[bytes]: ...
 
-    def answer(self, request: Request) -> bytes | Coroutine[Any, Any, bytes]:
-        """A whole response, now or later. ``request`` is reused: keep nothing of it but its values."""
+    def answer(self, request: Request) -> bytes | Coroutine[Any, Any, bytes] | Body:
+        """A whole response: now, later, or once the body is there. ``request`` is reused: keep nothing of it but its
+        values.
+        """
 
 
 class Hub:

@@ -28,6 +28,7 @@ from keywright.verifier.limiter import Limiter
 from keywright.verifier.metrics import Metrics
 from keywright.verifier.needs import ANY_KEY, add_scopes
 from keywright.verifier.originals import Source
+from keywright.verifier.owners import CONCURRENT, Owners
 from keywright.verifier.prover import Prover
 from keywright.verifier.queries import PLAIN
 from keywright.verifier.rights import SCOPE
@@ -78,12 +79,15 @@ class InProcess:
         self._watches: list[Any] = []
         self._freshness = Freshness(self._watches, settings.max_staleness)
         self._limiter = Limiter(None, settings.rate_limit_on_failure, self._metrics)
+        self._owners = Owners(self._metrics, keep=settings.owner_cache)
         self._used: Used | None = {} if settings.usage else None
         self._rules = RulesFile(settings.rules, self._metrics) if settings.rules is not None else None
         holder: RulesHolder | None = _open(anonymous) if anonymous else self._rules
         self._gate = Gate(Source.PATH, holder) if holder is not None else None
         engine = Engine(self._index, self._prover, self._metrics)
-        self._judge = Judge(engine, self._limiter, self._freshness, self._metrics, ValueForm, used=self._used)
+        self._judge = Judge(
+            engine, self._limiter, self._owners, self._freshness, self._metrics, ValueForm, used=self._used
+        )
         self._classes = Classes(settings.classes, self._judge.publish)
 
     def judge(
@@ -120,7 +124,12 @@ class InProcess:
             cluster = credentials.load()
             if self._rules is not None:
                 self._rules.look()
-            async with connect(cluster) as client, asyncio.TaskGroup() as tasks:
+            async with (
+                connect(cluster) as client,
+                connect(cluster, connections=CONCURRENT) as asking,
+                asyncio.TaskGroup() as tasks,
+            ):
+                self._owners.client = asking
                 self._watches += reflectors_for(self._settings, cluster.namespace, client, self._classes, self._index)
                 publisher = publisher_for(self._settings, cluster.namespace, client, self._used, self._metrics)
                 for each in (

@@ -1,8 +1,9 @@
 """The judgement of one request, whatever form the request and the answer have.
 
 The steps stand here in their order: is the picture fresh, which key is presented, what is the verdict on that key, may
-it do what the request needs, and may that be charged to its limits. Where a request came in and what it needs is the
-business of who asks; a :class:`Form` says what an answer is, so that none is made twice.
+it do what the request needs, may that be charged to its limits, and where a rule asks for it: may its owner do it.
+Where a request came in and what it needs is the business of who asks; a :class:`Form` says what an answer is, so that
+none is made twice.
 """
 
 import time
@@ -18,6 +19,7 @@ from keywright.verifier.limiter import Limiter, Ruling
 from keywright.verifier.limits import Charged, ClassLimits, Quota, quota_of
 from keywright.verifier.metrics import Metrics
 from keywright.verifier.needs import ANY_KEY, Need
+from keywright.verifier.owners import Consent, Owners
 from keywright.verifier.queries import Asked
 from keywright.verifier.records import Entry
 from keywright.verifier.rights import Permits
@@ -61,6 +63,7 @@ class Judge(Generic[T]):
         self,
         engine: Engine,
         limiter: Limiter,
+        owners: Owners,
         freshness: Freshness,
         metrics: Metrics,
         form: Callable[[Acceptance], Form[T]],
@@ -71,6 +74,7 @@ class Judge(Generic[T]):
     ) -> None:
         self._engine = engine
         self._limiter = limiter
+        self._owners = owners
         self._freshness = freshness
         self._metrics = metrics
         self._form = form
@@ -105,10 +109,10 @@ class Judge(Generic[T]):
                 outcome = verdicts.BUSY
         return self._conclude(outcome, need, asked, now)
 
-    def refuse(self, refusal: Refusal, asked: Asked, now: float, scopes: Sequence[str] = ()) -> T:
+    def refuse(self, refusal: Refusal, asked: Asked, now: float, scopes: Sequence[str] = (), fields: bytes = b"") -> T:
         """Answer a request that can be refused without a look at its key, or after one."""
         self._metrics.refused[refusal.code] += 1
-        return self._answers.refuse(refusal, now, for_nginx=asked.for_nginx, scopes=scopes)
+        return self._answers.refuse(refusal, now, for_nginx=asked.for_nginx, scopes=scopes, fields=fields)
 
     async def _prove_first(
         self, credentials: list[Field], unproven: Unproven, need: Need, asked: Asked, rounds: int
@@ -130,8 +134,8 @@ class Judge(Generic[T]):
             if refusal is None:
                 limits = self._acceptance.limits.get(outcome.class_name)
                 if limits is None:
-                    return self._allow(self._answers, outcome, permits, now)
-                return self._charge(outcome, permits, limits, asked, now)
+                    return self._allow(self._answers, outcome, permits, need, asked, now)
+                return self._charge(outcome, permits, limits, need, asked, now)
             return self.refuse(refusal, asked, now, need.scopes if refusal.code is Code.INSUFFICIENT_SCOPE else ())
         if outcome is None:
             self._metrics.allowed += 1
@@ -139,7 +143,7 @@ class Judge(Generic[T]):
         return self.refuse(outcome, asked, now)
 
     def _charge(
-        self, entry: Entry, permits: Permits, limits: ClassLimits, asked: Asked, now: float
+        self, entry: Entry, permits: Permits, limits: ClassLimits, need: Need, asked: Asked, now: float
     ) -> T | Coroutine[Any, Any, T]:
         """Charge an allowed request to its limits, and answer it."""
         quota = entry.quota
@@ -147,8 +151,8 @@ class Judge(Generic[T]):
             quota = entry.quota = quota_of(entry.class_name, limits, entry.path, entry.limits)
         ruling = self._limiter.charge(quota)
         if ruling is None or isinstance(ruling, Charged | Refusal):
-            return self._rule(ruling, self._answers, entry, permits, quota, asked, now)
-        return self._charge_later(ruling, self._answers, entry, permits, quota, asked)
+            return self._rule(ruling, self._answers, entry, permits, quota, need, asked, now)
+        return self._charge_later(ruling, self._answers, entry, permits, quota, need, asked)
 
     async def _charge_later(
         self,
@@ -157,24 +161,77 @@ class Judge(Generic[T]):
         entry: Entry,
         permits: Permits,
         quota: Quota,
+        need: Need,
         asked: Asked,
     ) -> T:
         # By the answers of when the request was judged, a few milliseconds ago: the class may have gone since.
-        return self._rule(await ruling, answers, entry, permits, quota, asked, self._wall_clock())
+        answer = self._rule(await ruling, answers, entry, permits, quota, need, asked, self._wall_clock())
+        return await answer if isinstance(answer, Coroutine) else answer
 
     def _rule(
-        self, ruling: Ruling, answers: Form[T], entry: Entry, permits: Permits, quota: Quota, asked: Asked, now: float
-    ) -> T:
+        self,
+        ruling: Ruling,
+        answers: Form[T],
+        entry: Entry,
+        permits: Permits,
+        quota: Quota,
+        need: Need,
+        asked: Asked,
+        now: float,
+    ) -> T | Coroutine[Any, Any, T]:
         if isinstance(ruling, Refusal):
             return self.refuse(ruling, asked, now)
         fields = quota.fields(ruling) if ruling is not None else b""
         if ruling is not None and ruling.retry_after:
             self._metrics.refused[verdicts.RATE_LIMITED.code] += 1
             return answers.refuse(verdicts.RATE_LIMITED, now, for_nginx=asked.for_nginx, fields=fields)
-        return self._allow(answers, entry, permits, now, fields)
+        return self._allow(answers, entry, permits, need, asked, now, fields)
 
-    def _allow(self, answers: Form[T], entry: Entry, permits: Permits, now: float, fields: bytes = b"") -> T:
+    def _allow(
+        self,
+        answers: Form[T],
+        entry: Entry,
+        permits: Permits,
+        need: Need,
+        asked: Asked,
+        now: float,
+        fields: bytes = b"",
+    ) -> T | Coroutine[Any, Any, T]:
+        if need.right is not None:
+            consent = self._owners.ask(entry, need.right)
+            if isinstance(consent, Refusal):
+                return self.refuse(consent, asked, now, fields=fields)
+            if consent is not None:
+                return self._allow_later(consent, entry, need, asked, fields)
         self._metrics.allowed += 1
         if self._used is not None:
             self._used[entry] = now
         return answers.allow(entry, permits, now, fields)
+
+    async def _allow_later(
+        self, consent: Coroutine[Any, Any, Consent], entry: Entry, need: Need, asked: Asked, fields: bytes
+    ) -> T:
+        refusal, now = await consent, self._wall_clock()
+        # The owner may; but the watch may have brought in anything meanwhile, the end of the key included.
+        found = refusal if refusal is not None else self._judge_again(entry, need, now)
+        if isinstance(found, Refusal):
+            scopes = need.scopes if found.code is Code.INSUFFICIENT_SCOPE else ()
+            return self.refuse(found, asked, now, scopes, fields)
+        # Nothing is left to be asked.
+        answer = self._allow(self._answers, *found, ANY_KEY, asked, now, fields)
+        return await answer if isinstance(answer, Coroutine) else answer
+
+    def _judge_again(self, entry: Entry, need: Need, now: float) -> tuple[Entry, Permits] | Refusal:
+        """The key as it stands now, and what it may do."""
+        if not self._freshness.is_fresh():
+            return verdicts.NOT_IN_SYNC
+        outcome = self._engine.judge_again(entry, now)
+        if isinstance(outcome, Refusal):
+            return outcome
+        key_class = self._acceptance.classes.get(outcome.class_name)
+        if key_class is None:
+            return verdicts.INVALID
+        if (outcome.owner, outcome.groups) != (entry.owner, entry.groups):
+            return verdicts.OWNER_UNKNOWN
+        permits = outcome.rights.under(key_class)
+        return need.judge(permits) or (outcome, permits)

@@ -10,7 +10,7 @@ from enum import StrEnum
 from keywright.exposition import Sample, labels
 from keywright.verifier.verdicts import Code
 
-__all__ = ["LimitedBy", "Metrics"]
+__all__ = ["Introspected", "LimitedBy", "Metrics", "OwnerAnswer"]
 
 
 class LimitedBy(StrEnum):
@@ -21,6 +21,24 @@ class LimitedBy(StrEnum):
     LOCAL = "local"
     OPEN = "open"
     CLOSED = "closed"
+
+
+class Introspected(StrEnum):
+    """What came of an introspection; refused is the caller, whatever the key."""
+
+    ACTIVE = "active"
+    INACTIVE = "inactive"
+    REFUSED = "refused"
+
+
+class OwnerAnswer(StrEnum):
+    """How it was found out what an owner may do. All but the first are of reviews, not of requests."""
+
+    REMEMBERED = "remembered"
+    ALLOWED = "allowed"
+    DENIED = "denied"
+    FAILED = "failed"
+    OVERFLOWED = "overflowed"
 
 
 class Metrics:
@@ -34,8 +52,10 @@ class Metrics:
         "connections_total",
         "fingerprint_refusals",
         "http_errors",
+        "introspected",
         "limit_store_losses",
         "limited_by",
+        "owner_answers",
         "proof_hits",
         "refused",
         "rules_refused",
@@ -53,7 +73,9 @@ class Metrics:
         self.argon2_refused = 0
         self.limited_by: dict[LimitedBy, int] = dict.fromkeys(LimitedBy, 0)
         self.limit_store_losses = 0
+        self.owner_answers: dict[OwnerAnswer, int] = dict.fromkeys(OwnerAnswer, 0)
         self.http_errors = 0
+        self.introspected: dict[Introspected, int] = dict.fromkeys(Introspected, 0)
         self.connections_total = 0
         self.connections_refused = 0
         self.usage_writes = 0
@@ -81,6 +103,18 @@ class Metrics:
                 {labels(by=by): float(count) for by, count in self.limited_by.items()},
             ),
             _counter("limit_store_losses", "Connections to the rate limit store lost.", self.limit_store_losses),
+            (
+                "keywright_verifier_owner_answers_total",
+                "counter",
+                "What owners may do, by how it was found out.",
+                {labels(by=by): float(count) for by, count in self.owner_answers.items()},
+            ),
+            (
+                "keywright_verifier_introspections_total",
+                "counter",
+                "Introspections by outcome.",
+                {labels(outcome=outcome): float(count) for outcome, count in self.introspected.items()},
+            ),
             _counter("http_errors", "Requests answered with a plain HTTP error.", self.http_errors),
             _counter("connections", "Connections accepted.", self.connections_total),
             _counter("connections_refused", "Connections refused at the cap.", self.connections_refused),

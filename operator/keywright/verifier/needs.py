@@ -4,6 +4,7 @@ from dataclasses import dataclass, field, replace
 from functools import lru_cache
 
 from keywright.verifier import verdicts
+from keywright.verifier.owner_rights import Right
 from keywright.verifier.rights import Permits
 from keywright.verifier.verdicts import Refusal
 
@@ -14,7 +15,7 @@ _KEPT = 256
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class Need:
-    """All of ``scopes`` and any of ``roles`` (none named: whatever the role).
+    """All of ``scopes`` and any of ``roles`` (none named: whatever the role), and ``right`` of the key's owner.
 
     ``refusal`` is what even the best key gets; it is told to live keys only, so that nobody else learns of the rules.
     """
@@ -23,13 +24,16 @@ class Need:
     refusal: Refusal | None = None
     scopes: tuple[str, ...] = ()
     roles: frozenset[str] = field(default_factory=frozenset)
+    right: Right | None = None
 
     def judge(self, permits: Permits) -> Refusal | None:
-        """Whether a key that may do this much meets the need; ``None`` if it does."""
-        if permits.needs_owner:
-            return verdicts.OWNER_NOT_ASKED
+        """Whether a key that may do this much meets the need; ``None`` if it does, but for ``right``, which takes the
+        API server to tell.
+        """
         if self.refusal is not None:
             return self.refusal
+        if permits.needs_owner and self.right is None:
+            return verdicts.OWNER_NOT_ASKED
         for scope in self.scopes:
             if not permits.grants(scope):
                 return verdicts.INSUFFICIENT_SCOPE

@@ -34,7 +34,8 @@ class Entry:
     """One key record, ready to be judged. Instants are seconds since the epoch.
 
     ``barred`` is the refusal that a proven key gets for as long as its ApiKey is revoked, suspended or not allowed.
-    ``owner`` is the user on whose behalf it acts, printable; ``rights`` are shared by all keys that may do the same.
+    ``owner`` is the user on whose behalf it acts, printable, with ``groups`` in order; ``rights`` are shared by all
+    keys that may do the same.
     ``proof`` is the keyed digest of the plain key that was proven against ``hash``; it lives and dies with
     the triple of uid, id and hash (invariant 12). ``quota`` is what a request is charged to, kept from the last
     request for as long as the class's limits are the same.
@@ -48,10 +49,12 @@ class Entry:
     created_at: float
     hash: str
     fingerprint: bytes | None
+    issued_at: int
     ends_at: float
     is_retiring: bool
     barred: Refusal | None
     owner: str | None
+    groups: tuple[str, ...]
     rights: Rights
     limits: KeyLimits | None
     proof: bytes | None = None
@@ -114,6 +117,7 @@ class _Facts:
     created_at: float
     barred: Refusal | None
     owner: str | None
+    groups: tuple[str, ...]
     rights: Rights
     limits: KeyLimits | None
     ends: datetime | None
@@ -147,6 +151,7 @@ def _read_object(
         created_at=parse_instant(_text(metadata["creationTimestamp"])).timestamp(),
         barred=barred,
         owner=sys.intern(owner[0]) if owner is not None else None,
+        groups=tuple(sys.intern(each) for each in sorted(owner[1])) if owner is not None else (),
         rights=pool.read(class_name, spec, effective),
         limits=read_key_limits(spec, status),
         ends=_instant(spec.get("expiresAt")),
@@ -175,10 +180,12 @@ def _read_record(record: Mapping[str, Any], facts: _Facts) -> Entry:
         created_at=facts.created_at,
         hash=stored,
         fingerprint=bytes.fromhex(printed) if printed is not None else None,
+        issued_at=int(issued_at.timestamp()),
         ends_at=ends.timestamp() if ends is not None else math.inf,
         is_retiring=record.get("state") == "Retiring",
         barred=facts.barred,
         owner=facts.owner,
+        groups=facts.groups,
         rights=facts.rights,
         limits=facts.limits,
     )

@@ -1,21 +1,24 @@
 """Reads one request head: all of the HTTP that the verifier understands, without a socket.
 
 There is no body to read and so no framing to get wrong: a request that announces one is answered and its
-connection closed. What is left is a strict head. The request line is read here, because any method is taken
-and a target is routed on its raw bytes; the fields are llhttp's (through httptools), which refuses obs-fold,
-bare CR and LF, NUL and other controls, white space before the colon, repeated or conflicting lengths.
+connection closed; where one is wanted (:class:`Body`), nothing behind it is looked at. What is left is a strict
+head. The request line is read here, because any method is taken and a target is routed on its raw bytes; the fields
+are llhttp's (through httptools), which refuses obs-fold, bare CR and LF, NUL and other controls, white space before
+the colon, repeated or conflicting lengths.
 """
 
 import re
+from collections.abc import Callable, Coroutine
 from collections.abc import Set as AbstractSet
 from dataclasses import dataclass
 from http import HTTPStatus
+from typing import Any
 
 import httptools
 
 from keywright.verifier.credentials import Field
 
-__all__ = ["END_OF_HEAD", "Limits", "Request", "is_hopeless"]
+__all__ = ["END_OF_HEAD", "Body", "Limits", "Request", "is_hopeless"]
 
 END_OF_HEAD = b"\r\n\r\n"
 
@@ -45,10 +48,19 @@ class Limits:
     """Requests of one connection that are answered before the others get their turn."""
 
 
+@dataclass(frozen=True, slots=True, eq=False)
+class Body:
+    """What a handler returns that wants the body of a request first: so many bytes, and what to do with them."""
+
+    length: int
+    answer: Callable[[bytes], Coroutine[Any, Any, bytes]]
+
+
 class Request:
     """One request at a time; the same object is read into again and again.
 
-    ``is_plain`` says that nothing about the request touches the connection: no HEAD, no body, no close.
+    ``is_plain`` says that nothing about the request touches the connection: no HEAD, no body, no close. ``length`` is
+    that of a body that has been announced; ``None`` if it comes in chunks.
     """
 
     __slots__ = (
@@ -63,6 +75,7 @@ class Request:
         "has_body",
         "host",
         "is_plain",
+        "length",
         "method",
         "target",
         "wants_close",
@@ -81,6 +94,7 @@ class Request:
         self.method = b""
         self.target = b""
         self.host = b""
+        self.length: int | None = None
         self.credentials: list[Field] = []
         self.wants_close = False
         self.has_body = False
@@ -158,8 +172,10 @@ class Request:
         elif name == b"content-length":
             if value.strip(b"0 \t"):
                 self.is_plain, self.has_body = False, True
+                self.length = int(value)
         elif name == b"transfer-encoding":
             self.is_plain, self.has_body, self._is_chunked = False, True, True
+            self.length = None
 
 
 def is_hopeless(partial: bytes, limits: Limits) -> HTTPStatus | None:

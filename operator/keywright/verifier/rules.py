@@ -6,12 +6,13 @@ however many rules there are.
 
 import re
 from collections.abc import Collection, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import lru_cache
 
 from keywright.verifier import verdicts
 from keywright.verifier.needs import NOBODY, Need
 from keywright.verifier.originals import Original
+from keywright.verifier.owner_rights import Authorize
 from keywright.verifier.targets import read_host, read_path
 from keywright.verifier.verdicts import Refusal
 
@@ -33,6 +34,17 @@ class Rule:
     hosts: frozenset[str] | None = None
     methods: frozenset[bytes] | None = None
     need: Need
+    authorize: Authorize | None = None
+
+    def need_of(self, method: bytes, path: str) -> Need:
+        """What a request that it matches needs."""
+        if self.methods is not None and method not in self.methods:
+            # Never a fall-through to a later rule: the path has decided.
+            return NOBODY
+        if self.authorize is None:
+            return self.need
+        right = self.authorize.resolve(method, path)
+        return replace(self.need, right=right) if right is not None else NOBODY
 
     def covers(self, other: "Rule") -> bool:
         """Whether nothing that ``other`` matches ever reaches it behind this one."""
@@ -120,8 +132,7 @@ class Rules:
                 return other, NOBODY
         if rule is None:
             return None, self._default
-        # Never a fall-through to a later rule: the path has decided.
-        return rule, rule.need if rule.methods is None or method in rule.methods else NOBODY
+        return rule, rule.need_of(method, path)
 
     def unreachable(self) -> Mapping[int, int]:
         """The rules that never decide anything, each with the one before it that always does."""

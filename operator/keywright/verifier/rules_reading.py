@@ -9,6 +9,7 @@ from typing import TypeVar
 
 from keywright.verifier.documents import Document, OddDocumentError, read_document
 from keywright.verifier.needs import ANONYMOUS, ANY_KEY, NOBODY, Need
+from keywright.verifier.owner_reading import read_authorize
 from keywright.verifier.rights import ROLE, SCOPE
 from keywright.verifier.rules import Rule, Rules
 from keywright.verifier.targets import AMBIGUOUS, read_host
@@ -20,7 +21,7 @@ T = TypeVar("T")
 Problems = tuple[str, ...]
 """What is wrong with a file, a line each. Never empty."""
 
-_FIELDS = ("path", "hosts", "methods", "scopes", "roles", "allow")
+_FIELDS = ("path", "hosts", "methods", "scopes", "roles", "authorize", "allow")
 _METHOD = re.compile(r"[A-Z][-A-Z0-9]{0,31}", re.ASCII)
 
 
@@ -86,20 +87,25 @@ class _Reader:
         methods = self._several(document, "methods", _read_method, "methods in capitals, as in GET, but not CONNECT")
         scopes = self._several(document, "scopes", _matching(SCOPE), "scopes without wildcards, as in agents:read")
         roles = self._several(document, "roles", _matching(ROLE), "names of roles, as in readonly")
+        listed = frozenset(methods) if methods is not None else None
+        authorize = None
+        if "authorize" in document:
+            authorize = read_authorize(document["authorize"], str(path), listed, self._complain)
         return Rule(
             number=number,
             path=str(path),
             hosts=frozenset(hosts) if hosts is not None else None,
-            methods=frozenset(methods) if methods is not None else None,
+            methods=frozenset(authorize.verbs) if authorize is not None else listed,
             need=self._need(document, scopes, roles),
+            authorize=authorize,
         )
 
     def _need(self, document: dict[str, Document], scopes: list[str] | None, roles: list[str] | None) -> Need:
         if "allow" in document:
             if document["allow"] != "anonymous":
                 self._complain("allow", "use anonymous, or leave it out")
-            if scopes is not None or roles is not None:
-                self._complain("allow", "who needs no key has neither scopes nor roles: take out one of them")
+            if scopes is not None or roles is not None or "authorize" in document:
+                self._complain("allow", "who needs no key has no scopes, roles or owner: take out one of them")
             return ANONYMOUS
         if scopes is None and roles is None:
             return ANY_KEY

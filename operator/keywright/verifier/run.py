@@ -17,6 +17,7 @@ from keywright.errors import KeywrightError
 from keywright.kube import credentials
 from keywright.kube.client import connect
 from keywright.kube.reflector import Reflector
+from keywright.verifier.acceptance import Acceptance
 from keywright.verifier.admin import AdminEndpoint
 from keywright.verifier.answers import Answers
 from keywright.verifier.classes import Classes
@@ -25,10 +26,12 @@ from keywright.verifier.freshness import Freshness, Watched
 from keywright.verifier.gate import Gate
 from keywright.verifier.hub import Hub
 from keywright.verifier.index import Index
+from keywright.verifier.introspection import Introspection
 from keywright.verifier.judgement import Judge
 from keywright.verifier.limiter import Limiter, OnFailure, SharedStore
 from keywright.verifier.listener import Address, listen, tls_context
 from keywright.verifier.metrics import Metrics
+from keywright.verifier.owners import CONCURRENT, Owners
 from keywright.verifier.prover import Prover
 from keywright.verifier.request import Limits
 from keywright.verifier.responses import Dater
@@ -68,6 +71,7 @@ class Verifier:
     classes: Classes
     prover: Prover
     limiter: Limiter
+    owners: Owners
     metrics: Metrics
     rules: RulesFile | None
     judge: Judge[bytes]
@@ -78,7 +82,7 @@ class Verifier:
 
 
 def assemble(settings: VerifierSettings, watches: Sequence[Watched]) -> Verifier:
-    """Connect the parts. ``watches`` may be filled until the first request.
+    """Connect the parts. ``watches`` may be filled until the first request, and :class:`Owners` given its client.
 
     Raises:
         KeywrightError: if the rate limit store that was asked for cannot be used as things are.
@@ -91,10 +95,28 @@ def assemble(settings: VerifierSettings, watches: Sequence[Watched]) -> Verifier
     gate = Gate(settings.request_from, rules) if rules is not None else None
     limiter = Limiter(_shared_store(settings, metrics), settings.rate_limit_on_failure, metrics)
     used: Used | None = {} if settings.usage else None
+    owners = Owners(metrics, keep=settings.owner_cache)
     engine = Engine(index, prover, metrics)
-    judge = Judge(engine, limiter, freshness, metrics, lambda acceptance: Answers(acceptance, dater), used=used)
+    judge = Judge(engine, limiter, owners, freshness, metrics, lambda each: Answers(each, dater), used=used)
     endpoint = VerifyEndpoint(judge, gate, dater)
-    classes = Classes(settings.classes, endpoint.publish)
+    introspection = None
+    if settings.introspect is not None:
+        introspection = Introspection(
+            engine,
+            freshness,
+            metrics,
+            dater,
+            scope=settings.introspect,
+            callers=settings.introspect_callers,
+            used=used,
+        )
+
+    def publish(acceptance: Acceptance) -> None:
+        endpoint.publish(acceptance)
+        if introspection is not None:
+            introspection.publish(acceptance)
+
+    classes = Classes(settings.classes, publish)
     verify_hub = Hub(endpoint, Limits(connections=settings.max_connections), metrics, dater)
     admin = AdminEndpoint(
         freshness=freshness,
@@ -105,12 +127,14 @@ def assemble(settings: VerifierSettings, watches: Sequence[Watched]) -> Verifier
         dater=dater,
         verify_hub=verify_hub,
         rules=rules,
+        introspection=introspection,
     )
     return Verifier(
         index=index,
         classes=classes,
         prover=prover,
         limiter=limiter,
+        owners=owners,
         metrics=metrics,
         rules=rules,
         judge=judge,
@@ -139,6 +163,9 @@ async def _serve(settings: VerifierSettings) -> int:
     async with AsyncExitStack() as stack:
         stack.callback(verifier.prover.close)
         client = await stack.enter_async_context(connect(cluster))
+        if verifier.rules is not None:
+            # Only rules ask for owners. With sockets of their own, for watches keep theirs.
+            verifier.owners.client = await stack.enter_async_context(connect(cluster, connections=CONCURRENT))
         watches += reflectors_for(settings, cluster.namespace, client, verifier.classes, verifier.index)
         tasks = [loop.create_task(each) for each in _for_ever(verifier, watches)]
         stack.push_async_callback(_cancel, tasks)

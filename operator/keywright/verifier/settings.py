@@ -2,6 +2,7 @@
 
 import argparse
 import os
+import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,6 +14,7 @@ from keywright.errors import KeywrightError
 from keywright.verifier.limiter import OnFailure
 from keywright.verifier.listener import Address, parse_address
 from keywright.verifier.originals import Source
+from keywright.verifier.rights import SCOPE
 from keywright.verifier.store_address import StoreAddress, parse_store
 
 __all__ = ["VerifierSettings", "add_arguments", "from_arguments"]
@@ -23,8 +25,13 @@ T = TypeVar("T")
 # would refuse requests for no reason.
 LEAST_STALENESS = 120.0
 
+# What follows from a right that was taken away may take as long to act.
+LONGEST_OWNER_CACHE = 300.0
+
 DEFAULT_LISTEN = Tcp("127.0.0.1", 8080)
 DEFAULT_ADMIN_LISTEN = Tcp("127.0.0.1", 8081)
+
+_CALLER = re.compile(r"[a-z0-9](?:[-a-z0-9]*[a-z0-9])?/[a-z0-9](?:[-.a-z0-9]*[a-z0-9])?", re.ASCII)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -51,6 +58,9 @@ class VerifierSettings:
     rate_limit_store: StoreAddress | None = None
     rate_limit_store_file: Path | None = None
     rate_limit_on_failure: OnFailure = OnFailure.LOCAL
+    owner_cache: float = 10.0
+    introspect: str | None = None
+    introspect_callers: tuple[str, ...] = ()
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -97,6 +107,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     flag("rate-limit-store", "Redis or Valkey that counts for all verifiers (default: each counts for itself)", "URL")
     flag("rate-limit-store-file", "file that holds the URL of the store, for one with a password", "FILE")
     flag("rate-limit-on-failure", "while the store is away: local (default), open or closed", "MODE")
+    flag("owner-cache", "how long it is remembered what the owner of a key may do (default: 10s)", "TIME")
+    flag("introspect", "serve POST /introspect (RFC 7662) at --admin-listen, to keys with this scope", "SCOPE")
+    flag("introspect-caller", "ApiKey that may introspect others", "NS/NAME", repeats=True)
 
 
 def from_arguments(arguments: argparse.Namespace, environment: Mapping[str, str] = os.environ) -> VerifierSettings:
@@ -154,6 +167,9 @@ def from_arguments(arguments: argparse.Namespace, environment: Mapping[str, str]
         rate_limit_on_failure=read(
             "rate-limit-on-failure", OnFailure, defaults.rate_limit_on_failure, "local, open or closed"
         ),
+        owner_cache=read("owner-cache", _owner_cache, defaults.owner_cache, "0s to 5m, as in 10s"),
+        introspect=read("introspect", _scope, None, "one scope without *, as in keys:introspect"),
+        introspect_callers=several("introspect-caller"),
     )
     _check(settings)
     return settings
@@ -168,6 +184,13 @@ def _check(settings: VerifierSettings) -> None:
         raise KeywrightError("--grpc-listen has no TLS and excludes --tls-cert: give one of them, or two verifiers")
     if settings.all_namespaces and settings.namespaces:
         raise KeywrightError("--namespace and --all-namespaces exclude each other: give one of them")
+    for caller in settings.introspect_callers:
+        if not _CALLER.fullmatch(caller):
+            raise KeywrightError(f"--introspect-caller {caller!r} is not possible: use NAMESPACE/NAME of an ApiKey")
+    if (settings.introspect is None) != (not settings.introspect_callers):
+        raise KeywrightError(
+            "--introspect and --introspect-caller belong together: give the scope, and each ApiKey that may ask"
+        )
     has_store = settings.rate_limit_store is not None
     if has_store and settings.rate_limit_store_file is not None:
         raise KeywrightError("--rate-limit-store and --rate-limit-store-file exclude each other: give one of them")
@@ -215,6 +238,19 @@ def _interval(text: str) -> float:
     if seconds < 1:
         raise ValueError
     return seconds
+
+
+def _owner_cache(text: str) -> float:
+    seconds = parse_duration(text).total_seconds()
+    if seconds > LONGEST_OWNER_CACHE:
+        raise ValueError
+    return seconds
+
+
+def _scope(text: str) -> str:
+    if not SCOPE.fullmatch(text):
+        raise ValueError(text)
+    return text
 
 
 def _switch(text: str) -> bool:

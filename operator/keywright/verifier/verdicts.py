@@ -20,11 +20,14 @@ __all__ = [
     "MALFORMED_PREFIX",
     "MALFORMED_WHITE_SPACE",
     "MISSING",
+    "NOT_A_CALLER",
     "NOT_IN_SYNC",
     "NO_ORIGINAL",
     "NO_RULES",
     "ODD_QUERY",
+    "OWNER_MAY_NOT",
     "OWNER_NOT_ASKED",
+    "OWNER_UNKNOWN",
     "RATE_LIMITED",
     "REFUSALS",
     "REPEATED_CREDENTIAL",
@@ -138,6 +141,14 @@ OWNER_NOT_ASKED = Refusal(
     status=403,
     detail="What keys of this class may do is up to the rights of their owners, which are not asked for here.",
 )
+OWNER_MAY_NOT = Refusal(
+    code=Code.FORBIDDEN,
+    status=403,
+    detail="This request takes a right in the cluster that the owner of this API key does not have.",
+)
+NOT_A_CALLER = Refusal(
+    code=Code.FORBIDDEN, status=403, detail="This API key is not among those that may introspect others here."
+)
 RATE_LIMITED = Refusal(
     code=Code.RATE_LIMITED,
     status=429,
@@ -172,6 +183,13 @@ LIMITS_UNKNOWN = Refusal(
     is_challenged=False,
     retry_after=1,
 )
+OWNER_UNKNOWN = Refusal(
+    code=Code.UNAVAILABLE,
+    status=503,
+    detail="The rights of the owner of this API key cannot be looked up at the moment. Try again in a moment.",
+    is_challenged=False,
+    retry_after=1,
+)
 
 REFUSALS = (
     MISSING,
@@ -191,10 +209,13 @@ REFUSALS = (
     INSUFFICIENT_ROLE,
     FORBIDDEN,
     OWNER_NOT_ASKED,
+    OWNER_MAY_NOT,
+    NOT_A_CALLER,
     RATE_LIMITED,
     NOT_IN_SYNC,
     NO_RULES,
     BUSY,
     LIMITS_UNKNOWN,
+    OWNER_UNKNOWN,
 )
 """Every refusal there is, so that answers can be prepared for all of them."""

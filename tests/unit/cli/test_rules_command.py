@@ -99,6 +99,23 @@ def test_one_request(
     assert " ".join(line.split()) == f"{method} {url} {decision}"
 
 
+def test_what_only_the_api_server_can_tell(rules: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """The decision is up to the owner, and says what he would need; whatever else the rule names is judged."""
+    right = "authorize: {group: kv.io, resource: clusters, name: $2, verb: {GET: get}}"
+    rules.write_text(f"rules: [{{path: /clusters/*, scopes: [a], {right}}}]")
+    assert run(rules, "GET", "/clusters/prod", "--scope", "a") == 0
+    line = " ".join(capsys.readouterr().out.splitlines()[1].split())
+    asks = "ask-owner rules[0] /clusters/* asks whether the owner may get clusters.kv.io prod"
+    assert line == f"GET /clusters/prod {asks}"
+    assert run(rules, "GET", "/clusters/prod") == 1
+    assert run(rules, "GET", "/clusters", "--scope", "a") == 1
+    samples = tmp_path / "samples.yaml"
+    samples.write_text("samples: [{request: GET /clusters/x, scopes: [a], expect: ask-owner}]")
+    assert run(rules, "--samples", samples) == 0
+    samples.write_text("samples: [{request: GET /clusters/x, scopes: [a], expect: allowed}]")
+    assert run(rules, "--samples", samples) == 1
+
+
 def test_samples_hold_what_is_expected(rules: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     """0 when each gets what it should, else 1 and a note beside it."""
     samples = tmp_path / "samples.yaml"

@@ -9,7 +9,8 @@ from keywright.verifier.rules import Rules
 from keywright.verifier.rules_reading import read_rules
 from tests.unit.cli.test_command_line import _run
 
-GUIDE = Path(__file__).parents[3] / "docs/guides/rules.md"
+GUIDES = Path(__file__).parents[3] / "docs/guides"
+GUIDE = GUIDES / "rules.md"
 
 
 def test_the_guides_rules_hold_its_samples(tmp_path: Path) -> None:
@@ -28,3 +29,15 @@ def test_the_guides_rules_hold_its_samples(tmp_path: Path) -> None:
     command, *printed = re.findall(r"```console\n(.*?)\n\$ ", text, re.DOTALL)[0].splitlines()
     words = command.replace("'", "").replace("rules.yaml", str(tmp_path / "rules.yaml")).split()[2:]
     assert _run(*words).stdout.splitlines() == printed
+
+
+def test_the_rules_about_owners_hold_their_samples(tmp_path: Path) -> None:
+    """As far as they can be tried out without a cluster."""
+    text = (GUIDES / "owner.md").read_text()
+    blocks = [yaml.safe_load_all(each) for each in re.findall(r"```yaml\n(.*?)```", text, re.DOTALL)]
+    (files,) = (each["data"] for block in blocks for each in block if each["kind"] == "ConfigMap")
+    for name, content in files.items():
+        (tmp_path / name).write_text(content)
+    done = _run("rules", "test", str(tmp_path / "rules.yaml"), "--samples", str(tmp_path / "samples.yaml"))
+    assert (done.returncode, done.stderr) == (0, "")
+    assert done.stdout.count("ask-owner") == 2

@@ -113,7 +113,7 @@ def samples(reply: Reply) -> dict[str, float]:
         if line.startswith("# "):
             family = line.split(" ")[2]
             continue
-        match = re.fullmatch(r'([a-z_]+[a-z0-9_]*)(\{(?:code|by)="[a-z_]+"\})? ([0-9.e+-]+)', line)
+        match = re.fullmatch(r'([a-z_]+[a-z0-9_]*)(\{(?:code|by|outcome)="[a-z_]+"\})? ([0-9.e+-]+)', line)
         assert match is not None, line
         assert match[1] == family
         values[match[1] + (match[2] or "")] = float(match[3])

@@ -4,6 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from keywright.verifier.owner_rights import Right
 from keywright.verifier.rules import Rules
 from keywright.verifier.rules_reading import read_rules
 
@@ -33,7 +34,6 @@ ONE = {
     "rules: [{path: /a%20b}]": "rules[0].path: write it decoded and unambiguous",
     "rules: [{path: '/a?b'}]": "rules[0].path: write it decoded and unambiguous",
     'rules: [{path: "/a\\nb"}]': "rules[0].path: write it decoded and unambiguous",
-    "rules: [{path: /a, authorize: {}}]": "rules[0].authorize: there is no such field: use path, hosts",
     "rules: [{path: /a, method: GET}]": "rules[0].method: there is no such field",
     "rules: [{path: /a, methods: []}]": "rules[0].methods: the list is empty",
     "rules: [{path: /a, hosts: []}]": "rules[0].hosts: the list is empty",
@@ -54,7 +54,7 @@ ONE = {
     "rules: [{path: /a, hosts: [b\u00fccher.example]}]": "rules[0].hosts: [0] is not possible",
     "rules: [{path: /a, allow: everybody}]": "rules[0].allow: use anonymous, or leave it out",
     "rules: [{path: /a, allow: }]": "rules[0].allow: use anonymous, or leave it out",
-    "rules: [{path: /a, allow: anonymous, roles: [a]}]": "rules[0].allow: who needs no key has neither",
+    "rules: [{path: /a, allow: anonymous, roles: [a]}]": "rules[0].allow: who needs no key has no scopes",
     "rules: [{path: /a, path: /b}]": "line 1: a field that stands twice",
     "rules: [{path: /a}]\nrules: [{path: /b}]": "line 2: a field that stands twice",
     "rules: [{path: /a, roles: [true]}]": "line 1: this is read as something else than text: put it in quotes",
@@ -85,6 +85,116 @@ def test_each_mistake_is_one_line(text: str, line: str) -> None:
     (problem,) = found
     assert line in problem
     assert "\n" not in problem
+
+
+GET = "rules: [{path: /a/*, methods: [GET], authorize: %s}]"
+GET_DEPLOYMENTS = "{group: apps, resource: deployments, verb: get}"
+IN_AUTHORIZE = {
+    "": "authorize: write a right of the owner",
+    "x": "authorize: write a right of the owner",
+    "[x]": "authorize: write a right of the owner",
+    "{resource: deployments, verb: get}": "authorize.group: write the API group",
+    "{group: apps, verb: get}": "authorize.resource: write one resource",
+    "{group: apps, resource: deployments}": "authorize.verb: write one verb",
+    "{group: apps, resource: '*', verb: get}": "authorize.resource: write one resource",
+    "{group: '*', resource: deployments, verb: get}": "authorize.group: write the API group",
+    "{group: apps, resource: deployments, verb: '*'}": "authorize.verb: write one verb",
+    "{group: apps, resource: deployments/scale, verb: get}": "authorize.resource: write one resource",
+    "{group: apps, resource: deployments, subresource: '*', verb: get}": "authorize.subresource: write one",
+    "{group: apps, resource: deployments, namespace: '', verb: get}": "authorize.namespace: write one namespace",
+    "{group: apps, resource: deployments, namespace: a.b, verb: get}": "authorize.namespace: write one namespace",
+    "{group: apps, resource: deployments, name: [a], verb: get}": "authorize.name: write one name",
+    "{group: apps, resource: deployments, name: $0, verb: get}": "authorize.name: write one name",
+    "{group: apps, resource: deployments, name: x$2, verb: get}": "authorize.name: write one name",
+    "{group: apps, resource: deployments, name: $1, verb: get}": "authorize.name: $1 is none of the segments",
+    "{group: apps, resource: $2, verb: get}": "authorize.resource: write one resource",
+    "{group: apps, resource: deployments, verbs: get}": "authorize.verbs: there is no such field: use group",
+    "{group: apps, resource: deployments, verb: {GET: get}}": "methods: they stand in authorize.verb already",
+    "{group: apps, resource: deployments, verb: {}}": "authorize.verb: write one verb",
+    "{nonResource: /kv}": "authorize.nonResource: write {path: /",
+    "{nonResource: {path: /kv, verb: get}, verb: get}": "authorize.nonResource: it goes with no other field",
+    "{nonResource: {path: /kv}}": "authorize.nonResource.verb: write one verb",
+    "{nonResource: {verb: get}}": "authorize.nonResource.path: write one path",
+    "{nonResource: {path: kv, verb: get}}": "authorize.nonResource.path: write one path",
+    "{nonResource: {path: /kv/*, verb: get}}": "authorize.nonResource.path: write one path",
+    "{nonResource: {path: /, verb: get}}": "authorize.nonResource.path: write it plainly",
+    "{nonResource: {path: /kv/../api, verb: get}}": "authorize.nonResource.path: write it plainly",
+    "{nonResource: {path: /api/agents, verb: get}}": "authorize.nonResource.path: the API server has such paths",
+    "{nonResource: {path: /API, verb: get}}": "authorize.nonResource.path: the API server has such paths",
+    "{nonResource: {path: /apis, verb: get}}": "authorize.nonResource.path: the API server has such paths",
+    "{nonResource: {path: /.well-known/x, verb: get}}": "authorize.nonResource.path: the API server has such paths",
+    "{nonResource: {path: /kv, verb: get, name: x}}": "authorize.nonResource.name: there is no such field: use path, verb",
+}
+
+
+@pytest.mark.parametrize(("text", "line"), IN_AUTHORIZE.items(), ids=list(IN_AUTHORIZE))
+def test_each_mistake_in_authorize_is_one_line(text: str, line: str) -> None:
+    """No wildcard, nothing that stands for everything, no path that the API server opens to everybody."""
+    found = read_rules((GET % text).encode())
+    assert isinstance(found, tuple)
+    (problem,) = found
+    assert problem.startswith(f"rules[0].{line}")
+
+
+@pytest.mark.parametrize(
+    ("rule", "line"),
+    {
+        "{path: /a, authorize: %s}": "rules[0].methods: name those that authorize.verb stands for",
+        "{path: /a, allow: anonymous, methods: [GET], authorize: %s}": "rules[0].allow: who needs no key",
+        "{path: /a, authorize: {group: a, resource: b, verb: {get: get}}}": "rules[0].authorize.verb.get: use methods",
+        "{path: /a, authorize: {group: a, resource: b, verb: {GET: '*'}}}": "rules[0].authorize.verb.GET: write one verb",
+        "{path: /a, authorize: {group: a, resource: b, name: $2, verb: {GET: get}}}": "rules[0].authorize.name: $2 is none",
+    }.items(),
+)
+def test_authorize_fits_its_rule(rule: str, line: str) -> None:
+    """A verb for each method that is let through, and segments only where there is a star for them."""
+    found = read_rules(f"rules: [{rule.replace('%s', GET_DEPLOYMENTS)}]".encode())
+    assert isinstance(found, tuple)
+    (problem,) = found
+    assert problem.startswith(line)
+
+
+def test_a_right_is_asked_for_in_the_words_of_the_rule() -> None:
+    """With the verb of the method, and what the path says where the rule takes it from there; else it is forbidden."""
+    found = read_rules(
+        b"""rules:
+- path: /api/clusters/*
+  authorize: {group: kv.io, resource: clusters, namespace: $4, name: $3, verb: {GET: get, POST: update}}
+- {path: /all, methods: [GET], scopes: [a], authorize: {nonResource: {path: /kv/all, verb: get}}}
+- {path: /core, methods: [GET, PUT], authorize: {group: "", resource: pods, subresource: log, namespace: n, verb: get}}
+"""
+    )
+    assert isinstance(found, Rules)
+    right = Right(verb="get", group="kv.io", resource="clusters", namespace="eu", name="prod.1")
+    assert found.find(b"GET", "/api/clusters/prod.1/eu/nodes", None)[1].right == right
+    assert str(right) == "get clusters.kv.io prod.1 in eu"
+    update = found.find(b"POST", "/api/clusters/prod.1/eu", None)[1].right
+    assert update is not None
+    assert update.attributes() == {
+        "resourceAttributes": {
+            "verb": "update",
+            "group": "kv.io",
+            "resource": "clusters",
+            "namespace": "eu",
+            "name": "prod.1",
+        }
+    }
+    for path in ("/api/clusters", "/api/clusters/prod", "/api/clusters/prod/", "/api/clusters/PROD/eu"):
+        assert found.find(b"GET", path, None)[1].refusal is not None, path
+    for path in (
+        "/api/clusters/*/eu",
+        "/api/clusters/prod/e.u",
+        "/api/clusters/pr od/eu",
+        "/api/clusters/caf\u00e9/eu",
+    ):
+        assert found.find(b"GET", path, None)[1].refusal is not None, path
+    assert found.find(b"DELETE", "/api/clusters/prod/eu", None)[1].refusal is not None
+    need = found.find(b"GET", "/all", None)[1]
+    assert need.scopes == ("a",)
+    assert need.right is not None
+    assert need.right.attributes() == {"nonResourceAttributes": {"path": "/kv/all", "verb": "get"}}
+    pods = found.find(b"PUT", "/core", None)[1].right
+    assert str(pods) == "get pods/log in n"
 
 
 def test_all_mistakes_are_told_at_once() -> None:

@@ -48,6 +48,8 @@ def test_every_flag() -> None:
         *["--argon2-workers", "3", "--argon2-queue", "7", "--max-connections", "9"],
         *["--usage", "off", "--usage-interval", "5m"],
         *["--rate-limit-store-file", "r", "--rate-limit-on-failure", "closed"],
+        *["--owner-cache", "30s", "--introspect", "keys:introspect"],
+        *["--introspect-caller", "a/b", "--introspect-caller", "a/c.d"],
     )
     assert settings == VerifierSettings(
         listen=Unix(Path("/run/kw.sock")),
@@ -65,6 +67,9 @@ def test_every_flag() -> None:
         usage_interval=300.0,
         rate_limit_store_file=Path("r"),
         rate_limit_on_failure=OnFailure.CLOSED,
+        owner_cache=30.0,
+        introspect="keys:introspect",
+        introspect_callers=("a/b", "a/c.d"),
     )
 
 
@@ -81,7 +86,12 @@ def test_every_twin() -> None:
         KEYWRIGHT_MAX_CONNECTIONS="5",
         KEYWRIGHT_RATE_LIMIT_STORE="redis://h",
         KEYWRIGHT_RATE_LIMIT_ON_FAILURE="open",
+        KEYWRIGHT_OWNER_CACHE="0s",
+        KEYWRIGHT_INTROSPECT="introspect",
+        KEYWRIGHT_INTROSPECT_CALLER="a/b, c/d",
     )
+    assert settings.owner_cache == 0
+    assert (settings.introspect, settings.introspect_callers) == ("introspect", ("a/b", "c/d"))
     assert (settings.listen, settings.admin_listen) == (Tcp("0.0.0.0", 1), Tcp("", 2))
     assert (settings.namespaces, settings.classes) == (("a", "b"), ("x",))
     assert (settings.max_staleness, settings.argon2_workers) == (600.0, 2)
@@ -124,6 +134,13 @@ def test_a_flag_wins_over_its_twin() -> None:
         (["--rate-limit-on-failure", "open"], "--rate-limit-on-failure"),
         (["--rate-limit-store", "redis://h", "--rate-limit-store-file", "f"], "--rate-limit-store-file"),
         (["--namespace", "a", "--all-namespaces"], "--namespace"),
+        (["--owner-cache", "5m1s"], "--owner-cache"),
+        (["--owner-cache", "10"], "--owner-cache"),
+        (["--introspect", "keys:*", "--introspect-caller", "a/b"], "--introspect"),
+        (["--introspect", "a", "--introspect-caller", "a"], "--introspect-caller"),
+        (["--introspect", "a", "--introspect-caller", "a/b/c"], "--introspect-caller"),
+        (["--introspect", "a"], "--introspect-caller"),
+        (["--introspect-caller", "a/b"], "--introspect"),
     ],
 )
 def test_what_cannot_be_is_one_line(arguments: list[str], names: str) -> None:
