@@ -137,7 +137,7 @@ def _with_ends(spec: KeySpec, observed: Observed, now: datetime) -> Status:
 
 
 def _rotation_is_due(spec: KeySpec, observed: Observed, status: Status, current: KeyRecord, now: datetime) -> bool:
-    if observed.key_class is None or spec.suspended or len(status.keys) >= rotation.MAX_RECORDS:
+    if observed.key_class is None or spec.suspended:
         return False
     if is_recorded_as_expired(observed, current):
         return False
@@ -146,7 +146,10 @@ def _rotation_is_due(spec: KeySpec, observed: Observed, status: Status, current:
     # What ended an ApiKey as a whole is not undone by a rotation; a lifetime only ended this key.
     if has_ended and (lives is None or current.expires_at != current.issued_at + lives):
         return False
+    grace = rotation.requested_grace(spec, observed.key_class, status, current, observed.secret, now)
+    # What is recorded is what the Pending record is added to: keys that have ended are taken out of it first.
     return (
-        rotation.requested_grace(spec, observed.key_class, status, current, observed.secret, now) is not None
+        grace is not None
+        and rotation.has_room(observed.status, grace)
         and find_problem(spec, observed, current) is None
     )

@@ -46,7 +46,7 @@ def propose(spec: KeySpec, observed: Observed, minted: KeyRecord) -> Status:
         # A newer request wins over the one that was under way.
         grace = requested if requested is not None else grace
         if grace == timedelta(0):
-            older = tuple(replace(each, expires_at=earliest(each.expires_at, now)) for each in older)
+            older = (replace(current, expires_at=earliest(current.expires_at, now)),)
     record = replace(
         minted,
         state=RecordState.PENDING,

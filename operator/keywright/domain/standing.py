@@ -194,9 +194,10 @@ def _warn_at(observed: Observed, current: KeyRecord, rotate_at: datetime | None)
 
 
 def _overflow(spec: KeySpec, observed: Observed, status: Status, current: KeyRecord, now: datetime) -> Problem | None:
-    if len(status.keys) < rotation.MAX_RECORDS or observed.key_class is None:
+    if observed.key_class is None:
         return None
-    if rotation.requested_grace(spec, observed.key_class, status, current, observed.secret, now) is None:
+    grace = rotation.requested_grace(spec, observed.key_class, status, current, observed.secret, now)
+    if grace is None or rotation.has_room(status, grace):
         return None
     next_end = first_end(status, now)
     return Problem(
