@@ -14,6 +14,7 @@ from keywright.api.fields import (
     RoleName,
     ScopePattern,
     SecretName,
+    cel,
 )
 from keywright.api.status import ApiKeyStatus
 from keywright.domain.apikey import (
@@ -118,7 +119,15 @@ class ApiKeySpec(ResourceModel):
             "The ApiKeyClass whose policy applies. Default: the default class when the operator first looks. Immutable."
         ),
     )
-    owner: OwnerModel | None = Field(None, description="On whose behalf the key acts. Immutable, its absence included.")
+    owner: OwnerModel | None = Field(
+        None,
+        description="On whose behalf the key acts. Immutable, its absence included.",
+        json_schema_extra={
+            "x-kubernetes-validations": [
+                cel("self.user != '-'", "spec.owner.user is not -, which is how verifiers call nobody: leave owner out")
+            ]
+        },
+    )
     role: RoleName | None = Field(None, description="A role of the class.")
     scopes: Annotated[list[ScopePattern], Field(max_length=16)] | None = Field(
         None,
