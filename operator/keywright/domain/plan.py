@@ -97,9 +97,12 @@ class Adopt:
 
 @dataclass(frozen=True, slots=True)
 class Withdraw:
-    """Remove our Secret, and only the one with this UID."""
+    """Remove our Secret, and only the one with this UID. Of a live key only the version that was read: another key may
+    be delivered into it meanwhile. Of one that has ended whatever is in it.
+    """
 
     uid: str
+    version: str | None = None
 
 
 Action = Propose | Deliver | Fence | Render | Claim | Adopt | Withdraw

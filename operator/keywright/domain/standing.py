@@ -39,7 +39,7 @@ def keep(spec: KeySpec, observed: Observed, status: Status, current: KeyRecord, 
     secret = observed.secret
     if not _has_ended(observed, current, now) and isinstance(secret, Ours) and _may_change_secret(observed):
         if spec.delivery is Delivery.ONCE and _is_received(spec, secret, current, now):
-            return Plan(action=Withdraw(secret.uid))
+            return Plan(action=Withdraw(secret.uid, secret.resource_version))
         if secret.holds == current.id and not secret.is_rendered:
             return Plan(action=Render(secret))
     return stand(spec, observed, status, current, now)

@@ -131,12 +131,12 @@ class Handover:
         if at.found is not None:
             await self._judge(at, key_class, at.found)
 
-    async def withdraw(self, at: Pass, uid: str) -> None:
-        """Remove our Secret; that somebody else was faster is no trouble."""
+    async def withdraw(self, at: Pass, uid: str, version: str | None) -> None:
+        """Remove our Secret, if told so only at that version; that somebody else was faster is no trouble."""
         name = secret_name(at.spec, at.status)
         assert name is not None  # a Secret was found under it
         with contextlib.suppress(NotFoundError):
-            await self._api.delete(SECRETS, at.ref.namespace, name, uid=uid)
+            await self._api.delete(SECRETS, at.ref.namespace, name, uid=uid, resource_version=version)
         self._secret_uids.forget(uid)
         at.secret, at.found = Absent(), None
 

@@ -208,8 +208,8 @@ class Reconciler:
                 found = await self._handover.take_over(at, facts, key_class)
                 await self._write_status(at, adoption.adopt(spec, observed, found, facts, self._clock()))
                 await self._handover.judge_again(at, key_class)
-            case Withdraw(uid):
-                await self._handover.withdraw(at, uid)
+            case Withdraw(uid, version):
+                await self._handover.withdraw(at, uid, version)
 
     async def _report_refusal(self, at: Pass, observed: Observed) -> None:
         """Say once that the Secret cannot be written; without this it would look as if all were on its way."""
