@@ -80,7 +80,7 @@ def _await_namespace(observed: Observed, status: Status, now: datetime) -> Plan:
     if observed.status.keys:
         return Plan(status=status if status != observed.status else None, wake_at=look_again)
     waiting = report.in_progress("waiting to learn the labels of the namespace, which the class asks for")
-    return write(observed, observed.status, waiting, now, wake_at=look_again)
+    return write(observed, policy.pin_class(observed, observed.status), waiting, now, wake_at=look_again)
 
 
 def _decide_unread(spec: InvalidSpec, observed: Observed, now: datetime) -> Plan:
@@ -91,6 +91,7 @@ def _decide_unread(spec: InvalidSpec, observed: Observed, now: datetime) -> Plan
     current = status.record(RecordState.CURRENT)
     if current is not None and current.expires_at is not None and current.expires_at <= now:
         return finish(spec, observed, status, report.expired(status, current.expires_at), now)
+    status = policy.pin_class(observed, status)
     status, problem = _bar_unread(observed, status, Problem(Reason.INVALID_SPEC, spec.message), now)
     return write(observed, status, report.stalled(status, problem), now, wake_at=first_end(status, now))
 

@@ -73,9 +73,7 @@ def propose(spec: KeySpec, observed: Observed, minted: KeyRecord) -> Status:
 
 def mint(spec: KeySpec, observed: Observed, status: Status, now: datetime) -> Plan:
     """Begin an issue or a rotation, or say why it cannot begin."""
-    if status.class_name is None and observed.key_class is not None:
-        # Pinned at the first look: who may make a key of today's default class need not be who may use tomorrow's.
-        status = replace(status, class_name=observed.key_class.name)
+    status = policy.pin_class(observed, status)
     current, pending = status.record(RecordState.CURRENT), status.record(RecordState.PENDING)
     verdict = policy.judge_observed(spec, observed, now)
     if current is not None and not _may_deliver(observed, verdict, now):

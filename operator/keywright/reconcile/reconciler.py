@@ -142,8 +142,8 @@ class Reconciler:
         raise ApiUnavailableError(0, "NoProgress", f"reconcile {ref}")
 
     def _class_of(self, spec: KeySpec | InvalidSpec, status: Status) -> KeyClass | None:
-        wanted = spec.class_name if isinstance(spec, KeySpec) else None
-        return self._classes.resolve(wanted or status.class_name)
+        wanted = spec.class_name if spec.class_name is not None else status.class_name
+        return self._classes.resolve(wanted)
 
     def _observe(self, manifest: Manifest, spec: KeySpec | InvalidSpec, status: Status, secret: SecretView) -> Observed:
         metadata = manifest["metadata"]
