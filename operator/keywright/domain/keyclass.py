@@ -52,8 +52,8 @@ class RateLimitPer(StrEnum):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Grant:
-    """What the namespaces that ``namespaces`` selects may ask for. ``owners`` are patterns of the owner's user name with
-    ``*``, ``groups`` such patterns of his groups.
+    """What the namespaces that ``namespaces`` selects may ask for. ``owners`` are patterns with ``*`` of the owner's
+    user name, ``groups`` of his groups.
     """
 
     namespaces: Selector

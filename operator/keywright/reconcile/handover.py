@@ -3,7 +3,7 @@
 import asyncio
 import contextlib
 from dataclasses import dataclass, field
-from datetime import timedelta
+from datetime import datetime, timedelta
 from random import Random
 
 from keywright.domain import adoption, hashing
@@ -40,6 +40,8 @@ class Pass:
     found: Manifest | None = field(default=None, repr=False)
     held: PlainKey | None = None
     has_fenced: bool = False
+    rests_until: datetime | None = None
+    """When a Secret that others keep changing is put right again."""
     refusal: ApiError | None = None
     """Why the API server would not have a delivered Secret changed."""
 
