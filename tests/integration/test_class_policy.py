@@ -306,6 +306,39 @@ def test_grants_bind_whoever_applies_the_yaml(admin: Kube, namespace: str, make_
 
 
 @pytest.mark.usefixtures("shared_operator")
+def test_grants_bind_the_groups_of_an_owner_too(admin: Kube, namespace: str, make_class: MakeClass) -> None:
+    """Nobody becomes a platform administrator by having a GitOps controller apply that he is one."""
+    grants = {"namespaces": TEAM_A, "owners": ["*"], "groups": ["payments", "team-*"]}
+    name = make_class(grants=[grants])
+    label(admin, namespace, "a")
+    owner = {"user": "alice@example.com", "groups": ["payments", "team-a"]}
+    issue(admin, namespace, name, owner=owner)
+    admin.apikey(namespace, "forged", className=name, owner=owner | {"groups": ["payments", "platform-admins"]})
+    refused = admin.wait(namespace, "forged", Stalled="True/ClassNotAllowed")
+    assert "spec.owner.groups" in message_of(refused)
+    assert "platform-admins" in message_of(refused)
+    assert "keys" not in refused["status"]
+    change(admin, name, grants=[grants | {"groups": ["team-*"]}])
+    barred = admin.wait(namespace, "key", Active="False/ClassNotAllowed")
+    assert "the group payments" in message_of(barred)
+    change(admin, name, grants=[{key: grants[key] for key in ("namespaces", "owners")}])
+    eventually(lambda: "the group payments" in message_of(admin.get(namespace, "key")))
+    change(admin, name, grants=[grants])
+    admin.wait(namespace, "key", Active="True", Ready="True")
+
+
+@pytest.mark.usefixtures("shared_operator")
+def test_groups_in_another_order_are_the_same_owner(admin: Kube, namespace: str, make_class: MakeClass) -> None:
+    """The API server takes them as a set, so whoever applies them sorted changes nothing."""
+    issue(admin, namespace, make_class(), owner={"user": "alice@example.com", "groups": ["a", "b"]})
+    patched = admin.patch(namespace, "key", {"spec": {"owner": {"user": "alice@example.com", "groups": ["b", "a"]}}})
+    assert patched["spec"]["owner"]["groups"] == ["b", "a"]
+    generation = patched["metadata"]["generation"]
+    eventually(lambda: admin.get(namespace, "key")["status"]["observedGeneration"] == generation)
+    assert status_of(admin.get(namespace, "key"))["Active"] == "True/KeyIssued"
+
+
+@pytest.mark.usefixtures("shared_operator")
 def test_a_class_that_goes_and_comes_back(admin: Kube, namespace: str, make_class: MakeClass) -> None:
     """Its keys are refused meanwhile and keep what they had; the new class judges them as it is."""
     name = make_class(**POLICY)

@@ -54,6 +54,8 @@ APIKEY_SPECS: dict[str, tuple[dict[str, Any], str | None]] = {
     "a Secret name with a slash": ({"secret": {"name": "../other"}}, "spec.secret.name"),
     "a Secret entry with a slash": ({"secret": {"key": "a/b"}}, "spec.secret.key"),
     "an empty Secret entry": ({"secret": {"key": ""}}, "spec.secret.key"),
+    "an owner who is called as verifiers call nobody": ({"owner": {"user": "-"}}, "spec.owner.user is not -"),
+    "an owner who is called as keys without one": ({"owner": {"user": "apikey:a/b"}}, "does not start with apikey:"),
     "an unknown field": ({"colour": "red"}, "unknown field"),
     "an unknown field of the Secret": ({"secret": {"type": "kubernetes.io/tls"}}, "unknown field"),
     "a namespace for the Secret": ({"secret": {"namespace": "kube-system"}}, "unknown field"),

@@ -12,7 +12,7 @@ from keywright_local import ControlPlane
 from tests.integration.conftest import Namespaces
 from tests.integration.test_crash import crash
 from tests.support.audit import requests
-from tests.support.kube import Kube, Manifest, eventually
+from tests.support.kube import Kube, Manifest, eventually, status_of
 from tests.support.processes import get, operator
 
 CHEAP = {"hashing": {"algorithm": "sha256"}}
@@ -227,6 +227,39 @@ def test_a_secret_that_a_finalizer_holds_is_waited_for(issue: Callable[..., str]
     eventually(lambda: "garbage collection" in str(admin.get(namespace, "key")["status"]))
     edit_secret(admin, namespace, {"metadata": {"finalizers": None}})
     admin.wait(namespace, "key", Ready="True", Active="True")
+
+
+def test_another_controller_that_wants_the_secret_otherwise_does_not_make_a_storm(
+    issue: Callable[..., str], admin: Kube, namespace: str, plane: ControlPlane
+) -> None:
+    """Each time it is put right the other writes again: the operator gives up for a while, and the key works on."""
+    plain = issue()
+
+    def insist(seconds: float) -> None:
+        deadline = time.monotonic() + seconds
+        while time.monotonic() < deadline:
+            if "extra" not in entries(admin, namespace):
+                edit_secret(admin, namespace, {"data": {"extra": "eA=="}})
+            time.sleep(0.02)
+
+    insist(8)
+    user = "system:serviceaccount:keywright-system:keywright-operator"
+
+    def writes() -> int:
+        made = ((each.user, each.verb, each.resource, each.namespace) for each in requests(plane.audit_log))
+        return sum(each == (user, "update", "secrets", namespace) for each in made)
+
+    assert 1 <= writes() <= 10
+    assert admin.plain_key(namespace, "key") == plain
+    assert status_of(admin.get(namespace, "key"))["Active"] == "True/KeyIssued"
+    # What is asked for anew does not wait: observedGeneration says that the Secret is as asked for.
+    before = writes()
+    generation = admin.patch(namespace, "key", {"spec": {"secret": {"deletionPolicy": "Retain"}}})["metadata"][
+        "generation"
+    ]
+    eventually(lambda: admin.get(namespace, "key")["status"]["observedGeneration"] == generation)
+    assert "ownerReferences" not in secret_of(admin, namespace)["metadata"]
+    assert writes() > before
 
 
 # What the operator knows without having been there.

@@ -81,7 +81,8 @@ def test_a_service_account_does_not(filling: ControlPlane, own_admin: Kube, plac
 def test_a_name_that_does_not_fit_is_left_out(filling: ControlPlane, own_admin: Kube, place: str) -> None:
     """Whoever is called so can have keys all the same; of many groups, the first sixteen."""
     assert "owner" not in created_by(filling, own_admin, place, "Zoë", ["payments"])["spec"]
-    assert "owner" not in created_by(filling, own_admin, place, "apikey:somebody", ["payments"])["spec"]
+    for name in ("apikey:somebody", "-"):
+        assert "owner" not in created_by(filling, own_admin, place, name, ["payments"])["spec"]
     groups = ["späti", *(f"team-{number}" for number in range(20))]
     owner = created_by(filling, own_admin, place, "carol", groups)["spec"]["owner"]
     assert owner["user"] == "carol"

@@ -181,14 +181,25 @@ def test_a_trigger_brings_a_lost_secret_back(issue: Callable[..., str], admin: K
 def test_a_ninth_key_is_refused(issue: Callable[..., str], admin: Kube, namespace: str) -> None:
     """Eight keys may work at once; the next rotation waits, says so, and comes when the first of them ends."""
     plain = issue(rotation={"gracePeriod": "1h"})
-    for number in range(7):
+    first = {"keywright.dev/rotate": "first", "keywright.dev/rotate-grace": "40s"}
+    admin.patch(namespace, "key", {"metadata": {"annotations": first}})
+    plain = rotated(admin, namespace, plain)
+    for number in range(6):
         admin.patch(namespace, "key", {"spec": {"rotation": {"trigger": f"{number}"}}})
         plain = rotated(admin, namespace, plain)
     admin.patch(namespace, "key", {"spec": {"rotation": {"trigger": "one too many"}}})
     manifest = admin.wait(namespace, "key", Stalled="True/InvalidSpec", Active="True")
     assert len(manifest["status"]["keys"]) == 8
     assert admin.plain_key(namespace, "key") == plain
-    admin.patch(namespace, "key", {"metadata": {"annotations": {"keywright.dev/rotate-grace": "0s"}}})
+    plain = rotated(admin, namespace, plain, within=60)
+    manifest = admin.wait(namespace, "key", Stalled="False", Ready="True")
+    assert len(manifest["status"]["keys"]) == 8
+    # A leaked key does not wait for room: without a grace period there is some.
+    leaked = {"keywright.dev/rotate": "leaked", "keywright.dev/rotate-grace": "0s"}
+    admin.patch(namespace, "key", {"metadata": {"annotations": leaked}})
+    rotated(admin, namespace, plain)
+    manifest = admin.wait(namespace, "key", Stalled="False", Ready="True")
+    assert states(manifest) == ["Current"]
 
 
 def test_revoked_keys_do_not_rotate(issue: Callable[..., str], admin: Kube, namespace: str) -> None:

@@ -14,6 +14,7 @@ from keywright.api.fields import (
     RoleName,
     ScopePattern,
     SecretName,
+    cel,
 )
 from keywright.api.status import ApiKeyStatus
 from keywright.domain.apikey import (
@@ -118,7 +119,15 @@ class ApiKeySpec(ResourceModel):
             "The ApiKeyClass whose policy applies. Default: the default class when the operator first looks. Immutable."
         ),
     )
-    owner: OwnerModel | None = Field(None, description="On whose behalf the key acts. Immutable, its absence included.")
+    owner: OwnerModel | None = Field(
+        None,
+        description="On whose behalf the key acts. Immutable, its absence included.",
+        json_schema_extra={
+            "x-kubernetes-validations": [
+                cel("self.user != '-'", "spec.owner.user is not -, which is how verifiers call nobody: leave owner out")
+            ]
+        },
+    )
     role: RoleName | None = Field(None, description="A role of the class.")
     scopes: Annotated[list[ScopePattern], Field(max_length=16)] | None = Field(
         None,
@@ -182,11 +191,16 @@ def read_spec(manifest: dict[str, Any]) -> KeySpec | InvalidSpec:
     except ValidationError as error:
         found = error.errors(include_input=False, include_url=False, include_context=False)[0]
         path = ".".join(str(part) for part in ("spec", *found["loc"]))
-        return InvalidSpec(f"{path}: {found['msg']}: correct it and apply again", revoked=_is_revoked(manifest))
+        return InvalidSpec(
+            f"{path}: {found['msg']}: correct it and apply again",
+            class_name=_named_class(manifest),
+            revoked=_is_revoked(manifest),
+        )
     secret = spec.secret or SecretSpec()
     if spec.expires_at is not None and spec.ttl is not None:
         return InvalidSpec(
             "spec.expiresAt and spec.ttl are both set: remove one of them",
+            class_name=spec.class_name,
             revoked=spec.revoked,
             when_inactive=secret.when_inactive,
         )
@@ -196,6 +210,7 @@ def read_spec(manifest: dict[str, Any]) -> KeySpec | InvalidSpec:
     except ValueError as error:
         return InvalidSpec(
             f"annotation {ROTATE_GRACE_ANNOTATION}: {error}; nothing was rotated: correct it, as in 0s",
+            class_name=spec.class_name,
             revoked=spec.revoked,
             revocation_reason=spec.revocation_reason or "",
             when_inactive=secret.when_inactive,
@@ -243,6 +258,12 @@ def _read_template(template: TemplateSpec | None) -> Template:
 def _is_revoked(manifest: dict[str, Any]) -> bool:
     spec = manifest.get("spec")
     return isinstance(spec, dict) and spec.get("revoked") is True
+
+
+def _named_class(manifest: dict[str, Any]) -> str | None:
+    spec = manifest.get("spec")
+    named = spec.get("className") if isinstance(spec, dict) else None
+    return named if named is None or isinstance(named, str) else ""
 
 
 def _read_request(annotations: dict[str, str]) -> RotateRequest | None:

@@ -148,6 +148,10 @@ class GrantSpec(ResourceModel):
     owners: Annotated[list[Glob], Field(max_length=64)] | None = Field(
         None, description="Patterns of owner.user with *, as in *@example.com."
     )
+    groups: Annotated[list[Glob], Field(max_length=64)] | None = Field(
+        None,
+        description="Patterns with * of which one covers each of owner.groups. Left out: an owner without groups only.",
+    )
 
 
 class ApiKeyClassSpec(ResourceModel):
@@ -276,4 +280,5 @@ def _read_grant(grant: GrantSpec) -> Grant:
         roles=tuple(grant.roles or ()),
         scopes=tuple(grant.scopes or ()),
         owners=tuple(grant.owners or ()),
+        groups=tuple(grant.groups or ()),
     )

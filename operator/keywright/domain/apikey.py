@@ -172,10 +172,11 @@ class InvalidSpec:
     """A spec that cannot be read; ``message`` names the field and the remedy, never the value.
 
     ``revoked`` is read all the same: verifiers act on it, and nothing else of the spec may hide it. So is what
-    becomes of the Secret then.
+    becomes of the Secret then, and the class: one that names no class that there could be is ``""``.
     """
 
     message: str
+    class_name: str | None = None
     revoked: bool = False
     revocation_reason: str = ""
     when_inactive: WhenInactive = WhenInactive.DELETE

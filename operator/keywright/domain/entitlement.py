@@ -7,7 +7,7 @@ refused change never widens a key, and what the class takes away is gone at once
 """
 
 import re
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 from datetime import timedelta
 from fnmatch import fnmatchcase
@@ -50,7 +50,7 @@ def bar(owner: Owner | None, key_class: KeyClass, labels: Labels, recorded: Effe
             f"class {key_class.name} does not allow this namespace: give the namespace the labels that "
             "spec.allowedNamespaces of the class selects, or make a new ApiKey with another spec.className"
         )
-    if recorded is not None and recorded.owner != owner:
+    if recorded is not None and not _is_same(recorded.owner, owner):
         # The schema forbids it; verifiers refuse the key as well.
         return deny(
             "spec.owner is not the owner that this key was issued for, and it cannot change: put it back, or make a "
@@ -64,11 +64,19 @@ def bar(owner: Owner | None, key_class: KeyClass, labels: Labels, recorded: Effe
             "new ApiKey that states it"
         )
     grant = _granted(key_class, labels)
-    if grant is None or any(_matches(each, owner.user) for each in grant.owners):
+    if grant is None:
+        return None
+    if not _covers(grant.owners, owner.user):
+        return deny(
+            f"spec.owner.user is not among the owners that class {key_class.name} grants to this namespace: make a new "
+            "ApiKey with another owner, or have spec.grants of the class extended"
+        )
+    beyond = next((each for each in owner.groups if not _covers(grant.groups, each)), None)
+    if beyond is None:
         return None
     return deny(
-        f"spec.owner.user is not among the owners that class {key_class.name} grants to this namespace: make a new "
-        "ApiKey with another owner, or have spec.grants of the class extended"
+        f"spec.owner.groups: class {key_class.name} does not grant the group {beyond} to this namespace: make a new "
+        "ApiKey without it, or have groups in spec.grants of the class extended"
     )
 
 
@@ -121,6 +129,7 @@ def _granted(key_class: KeyClass, labels: Labels) -> Grant | None:
         # Who may have a scope may have what it includes.
         scopes=closure((scope for each in chosen for scope in each.scopes), key_class.scopes),
         owners=tuple(owner for each in chosen for owner in each.owners),
+        groups=tuple(group for each in chosen for group in each.groups),
     )
 
 
@@ -189,6 +198,13 @@ def _say(limit: RateLimit) -> str:
     return f"{limit.requests} in {format_duration(limit.window or timedelta())}"
 
 
-def _matches(pattern: str, user: str) -> bool:
-    """Whether a pattern in which only ``*`` is special covers a user name."""
-    return fnmatchcase(user, re.sub(r"[?[]", r"[\g<0>]", pattern))
+def _is_same(owner: Owner | None, other: Owner | None) -> bool:
+    """Groups are a set: the schema lets their order change."""
+    if owner is None or other is None:
+        return owner is other
+    return owner.user == other.user and set(owner.groups) == set(other.groups)
+
+
+def _covers(patterns: Iterable[str], name: str) -> bool:
+    """Whether one of the patterns, in which only ``*`` is special, covers the name of a user or group."""
+    return any(fnmatchcase(name, re.sub(r"[?[]", r"[\g<0>]", each)) for each in patterns)

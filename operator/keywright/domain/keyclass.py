@@ -52,12 +52,15 @@ class RateLimitPer(StrEnum):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Grant:
-    """What the namespaces that ``namespaces`` selects may ask for. ``owners`` are patterns with ``*``."""
+    """What the namespaces that ``namespaces`` selects may ask for. ``owners`` are patterns with ``*`` of the owner's
+    user name, ``groups`` of his groups.
+    """
 
     namespaces: Selector
     roles: tuple[str, ...] = ()
     scopes: tuple[str, ...] = ()
     owners: tuple[str, ...] = ()
+    groups: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

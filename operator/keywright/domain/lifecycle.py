@@ -80,7 +80,7 @@ def _await_namespace(observed: Observed, status: Status, now: datetime) -> Plan:
     if observed.status.keys:
         return Plan(status=status if status != observed.status else None, wake_at=look_again)
     waiting = report.in_progress("waiting to learn the labels of the namespace, which the class asks for")
-    return write(observed, observed.status, waiting, now, wake_at=look_again)
+    return write(observed, policy.pin_class(observed, observed.status), waiting, now, wake_at=look_again)
 
 
 def _decide_unread(spec: InvalidSpec, observed: Observed, now: datetime) -> Plan:
@@ -91,6 +91,7 @@ def _decide_unread(spec: InvalidSpec, observed: Observed, now: datetime) -> Plan
     current = status.record(RecordState.CURRENT)
     if current is not None and current.expires_at is not None and current.expires_at <= now:
         return finish(spec, observed, status, report.expired(status, current.expires_at), now)
+    status = policy.pin_class(observed, status)
     status, problem = _bar_unread(observed, status, Problem(Reason.INVALID_SPEC, spec.message), now)
     return write(observed, status, report.stalled(status, problem), now, wake_at=first_end(status, now))
 
@@ -137,7 +138,7 @@ def _with_ends(spec: KeySpec, observed: Observed, now: datetime) -> Status:
 
 
 def _rotation_is_due(spec: KeySpec, observed: Observed, status: Status, current: KeyRecord, now: datetime) -> bool:
-    if observed.key_class is None or spec.suspended or len(status.keys) >= rotation.MAX_RECORDS:
+    if observed.key_class is None or spec.suspended:
         return False
     if is_recorded_as_expired(observed, current):
         return False
@@ -146,7 +147,10 @@ def _rotation_is_due(spec: KeySpec, observed: Observed, status: Status, current:
     # What ended an ApiKey as a whole is not undone by a rotation; a lifetime only ended this key.
     if has_ended and (lives is None or current.expires_at != current.issued_at + lives):
         return False
+    grace = rotation.requested_grace(spec, observed.key_class, status, current, observed.secret, now)
+    # What is recorded is what the Pending record is added to: keys that have ended are taken out of it first.
     return (
-        rotation.requested_grace(spec, observed.key_class, status, current, observed.secret, now) is not None
+        grace is not None
+        and rotation.has_room(observed.status, grace)
         and find_problem(spec, observed, current) is None
     )

@@ -46,7 +46,7 @@ def propose(spec: KeySpec, observed: Observed, minted: KeyRecord) -> Status:
         # A newer request wins over the one that was under way.
         grace = requested if requested is not None else grace
         if grace == timedelta(0):
-            older = tuple(replace(each, expires_at=earliest(each.expires_at, now)) for each in older)
+            older = (replace(current, expires_at=earliest(current.expires_at, now)),)
     record = replace(
         minted,
         state=RecordState.PENDING,
@@ -73,9 +73,7 @@ def propose(spec: KeySpec, observed: Observed, minted: KeyRecord) -> Status:
 
 def mint(spec: KeySpec, observed: Observed, status: Status, now: datetime) -> Plan:
     """Begin an issue or a rotation, or say why it cannot begin."""
-    if status.class_name is None and observed.key_class is not None:
-        # Pinned at the first look: who may make a key of today's default class need not be who may use tomorrow's.
-        status = replace(status, class_name=observed.key_class.name)
+    status = policy.pin_class(observed, status)
     current, pending = status.record(RecordState.CURRENT), status.record(RecordState.PENDING)
     verdict = policy.judge_observed(spec, observed, now)
     if current is not None and not _may_deliver(observed, verdict, now):

@@ -31,7 +31,7 @@ class Observed:
     """What was found, gathered in one value. ``owner`` is the ApiKey. ``namespace_labels`` are ``None`` while they are
     not known. ``held``, ``has_fenced`` and ``is_refused`` say what this very pass has done: the id of the Pending
     record whose plain key it holds, whether it has fenced the Secret it sees, and whether the API server refused to
-    have a delivered Secret changed.
+    have a delivered Secret changed. ``is_resting``: it was put right so often of late that it is left for a while.
     """
 
     owner: OwnerReference
@@ -44,6 +44,7 @@ class Observed:
     held: str | None = None
     has_fenced: bool = False
     is_refused: bool = False
+    is_resting: bool = False
     duplicate_of: str | None = None
     taken_by: str | None = None
     """Another ApiKey with the id of the key in somebody's Secret; only told apart once ``knows_all``."""
@@ -97,9 +98,12 @@ class Adopt:
 
 @dataclass(frozen=True, slots=True)
 class Withdraw:
-    """Remove our Secret, and only the one with this UID."""
+    """Remove our Secret, and only the one with this UID. Of a live key only the version that was read: another key may
+    be delivered into it meanwhile. Of one that has ended whatever is in it.
+    """
 
     uid: str
+    version: str | None = None
 
 
 Action = Propose | Deliver | Fence | Render | Claim | Adopt | Withdraw

@@ -16,7 +16,17 @@ from keywright.domain.plan import Observed
 from keywright.domain.reasons import Reason
 from keywright.domain.times import format_duration
 
-__all__ = ["Accepted", "Refused", "can_judge", "enact", "grace_period", "judge", "judge_observed", "lifetime"]
+__all__ = [
+    "Accepted",
+    "Refused",
+    "can_judge",
+    "enact",
+    "grace_period",
+    "judge",
+    "judge_observed",
+    "lifetime",
+    "pin_class",
+]
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,6 +106,15 @@ def can_judge(observed: Observed) -> bool:
         or observed.namespace_labels is not None
         or not entitlement.needs_labels(observed.key_class)
     )
+
+
+def pin_class(observed: Observed, status: Status) -> Status:
+    """The status with the class of the first look: who may make a key of today's default class need not be who may use
+    tomorrow's.
+    """
+    if status.class_name is not None or observed.key_class is None:
+        return status
+    return replace(status, class_name=observed.key_class.name)
 
 
 def judge_observed(spec: KeySpec, observed: Observed, issued_at: datetime) -> Accepted | Refused:

@@ -13,7 +13,7 @@ from keywright.domain.delivery import Absent, Ours, SecretView
 from keywright.domain.keyclass import KeyClass
 from keywright.domain.policy import grace_period, lifetime
 
-__all__ = ["MAX_RECORDS", "handled", "requested_grace", "retire", "rotate_at", "without_ended"]
+__all__ = ["MAX_RECORDS", "handled", "has_room", "requested_grace", "retire", "rotate_at", "without_ended"]
 
 MAX_RECORDS = 8
 
@@ -45,6 +45,11 @@ def requested_grace(
     # What is delivered once is meant to go.
     is_lost = is_gone and spec.on_loss is OnLoss.ROTATE and spec.delivery is Delivery.PERSISTENT
     return usual if is_triggered or is_due or is_lost else None
+
+
+def has_room(status: Status, grace: timedelta) -> bool:
+    """Whether another record fits in. One without grace for the others takes the place of those that are Retiring."""
+    return grace == timedelta(0) or len(status.keys) < MAX_RECORDS
 
 
 def handled(spec: KeySpec, status: Status) -> Status:

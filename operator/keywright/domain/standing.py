@@ -39,8 +39,8 @@ def keep(spec: KeySpec, observed: Observed, status: Status, current: KeyRecord, 
     secret = observed.secret
     if not _has_ended(observed, current, now) and isinstance(secret, Ours) and _may_change_secret(observed):
         if spec.delivery is Delivery.ONCE and _is_received(spec, secret, current, now):
-            return Plan(action=Withdraw(secret.uid))
-        if secret.holds == current.id and not secret.is_rendered:
+            return Plan(action=Withdraw(secret.uid, secret.resource_version))
+        if secret.holds == current.id and not secret.is_rendered and not observed.is_resting:
             return Plan(action=Render(secret))
     return stand(spec, observed, status, current, now)
 
@@ -92,7 +92,8 @@ def finish(spec: KeySpec | InvalidSpec, observed: Observed, status: Status, said
         return plan
     if not keeps:
         return replace(plan, action=Withdraw(secret.uid))
-    return replace(plan, action=Render(secret)) if is_kept and not secret.is_rendered else plan
+    is_to_change = is_kept and not secret.is_rendered and not observed.is_resting
+    return replace(plan, action=Render(secret)) if is_to_change else plan
 
 
 def write(
@@ -196,7 +197,8 @@ def _warn_at(observed: Observed, current: KeyRecord, rotate_at: datetime | None)
 def _overflow(spec: KeySpec, observed: Observed, status: Status, current: KeyRecord, now: datetime) -> Problem | None:
     if len(status.keys) < rotation.MAX_RECORDS or observed.key_class is None:
         return None
-    if rotation.requested_grace(spec, observed.key_class, status, current, observed.secret, now) is None:
+    grace = rotation.requested_grace(spec, observed.key_class, status, current, observed.secret, now)
+    if grace is None or rotation.has_room(status, grace):
         return None
     next_end = first_end(status, now)
     return Problem(

@@ -22,6 +22,8 @@ __all__ = ["DURATION", "MARGIN", "Alone", "Lease", "LeaseApi"]
 DURATION = 10.0  # seconds without a renewal after which others may take it: a kill -9 costs this and one turn
 MARGIN = 3.0  # seconds by which the holder stops before that
 TURN = 2.0  # seconds from one look or renewal to the next
+LONGEST = 60.0  # seconds; a record that says more was written by somebody else
+MOST_TRANSITIONS = 2**31 - 1
 SOON = 0.1  # seconds
 PATIENCE = 3.0  # seconds that one turn may take
 
@@ -135,7 +137,7 @@ class Lease:
         if spec != self._observed:
             self._observed, self._observed_at = spec, now
         holder = spec.get("holderIdentity")
-        left: float = self._observed_at + spec.get("leaseDurationSeconds", DURATION) - now
+        left: float = self._observed_at + min(spec.get("leaseDurationSeconds", DURATION), LONGEST) - now
         if holder and holder != self._identity and left > 0:
             self._say(f"standing by: the lease {self} is held by {holder}")
             return min(TURN, left)
@@ -155,7 +157,7 @@ class Lease:
         if holder is None:
             spec.pop("holderIdentity")
         elif before.get("holderIdentity") != holder:
-            transitions = before.get("leaseTransitions", -1) + 1
+            transitions = min(before.get("leaseTransitions", -1) + 1, MOST_TRANSITIONS)
             spec |= {"holderIdentity": holder, "acquireTime": now, "leaseTransitions": transitions}
         if found is None:
             made = {

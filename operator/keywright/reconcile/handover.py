@@ -3,7 +3,7 @@
 import asyncio
 import contextlib
 from dataclasses import dataclass, field
-from datetime import timedelta
+from datetime import datetime, timedelta
 from random import Random
 
 from keywright.domain import adoption, hashing
@@ -40,6 +40,8 @@ class Pass:
     found: Manifest | None = field(default=None, repr=False)
     held: PlainKey | None = None
     has_fenced: bool = False
+    rests_until: datetime | None = None
+    """When a Secret that others keep changing is put right again."""
     refusal: ApiError | None = None
     """Why the API server would not have a delivered Secret changed."""
 
@@ -131,12 +133,12 @@ class Handover:
         if at.found is not None:
             await self._judge(at, key_class, at.found)
 
-    async def withdraw(self, at: Pass, uid: str) -> None:
-        """Remove our Secret; that somebody else was faster is no trouble."""
+    async def withdraw(self, at: Pass, uid: str, version: str | None) -> None:
+        """Remove our Secret, if told so only at that version; that somebody else was faster is no trouble."""
         name = secret_name(at.spec, at.status)
         assert name is not None  # a Secret was found under it
         with contextlib.suppress(NotFoundError):
-            await self._api.delete(SECRETS, at.ref.namespace, name, uid=uid)
+            await self._api.delete(SECRETS, at.ref.namespace, name, uid=uid, resource_version=version)
         self._secret_uids.forget(uid)
         at.secret, at.found = Absent(), None
 

@@ -14,7 +14,7 @@ from random import Random
 from keywright.api.apikey import read_spec
 from keywright.api.status import read_status, write_status
 from keywright.domain import adoption, hashing, lifecycle, minting, plainkey, report, secret_problems
-from keywright.domain.apikey import InvalidSpec, KeyRecord, KeySpec, RecordState, Status
+from keywright.domain.apikey import InvalidSpec, KeyRecord, KeySpec, RecordState, Status, earliest
 from keywright.domain.delivery import Absent, Foreign, Ours, SecretView
 from keywright.domain.keyclass import KeyClass
 from keywright.domain.plan import Action, Adopt, Claim, Deliver, Fence, Observed, Plan, Propose, Render, Withdraw
@@ -25,6 +25,7 @@ from keywright.reconcile import events, manifests
 from keywright.reconcile.handover import Handover, Pass, secret_name
 from keywright.reconcile.metrics import Metrics
 from keywright.reconcile.ports import Api, Classes, Clock, Hasher, Namespaces, Ref, SecretUids, UsesOf
+from keywright.reconcile.restraint import Restraint
 from keywright.reconcile.roster import Roster
 
 __all__ = ["Reconciler"]
@@ -64,6 +65,7 @@ class Reconciler:
         self._rng = rng
         self._metrics = metrics
         self._knows_all = knows_all
+        self._restraint = Restraint(clock)
         self._handover = Handover(api=api, secret_uids=secret_uids, hasher=hasher, clock=clock, rng=rng)
 
     async def reconcile(self, ref: Ref, seen: Manifest | None = None) -> datetime | None:
@@ -128,22 +130,34 @@ class Reconciler:
                 held=at.held.key_id if at.held else None,
                 has_fenced=at.has_fenced,
                 is_refused=at.refusal is not None,
+                is_resting=at.rests_until is not None,
             )
             plan = lifecycle.decide(spec, observed, self._clock())
+            if isinstance(plan.action, Render) and self._rests(at, plan.action):
+                continue
             if plan.is_noop:
                 if at.refusal is not None:
                     # All else has been done; the queue tries this again.
                     raise at.refusal
-                return plan.wake_at
+                return earliest(plan.wake_at, at.rests_until)
             if plan.status is not None:
                 await self._write_status(at, plan.status)
             if plan.action is not None:
                 await self._try(at, plan.action, observed)
         raise ApiUnavailableError(0, "NoProgress", f"reconcile {ref}")
 
+    def _rests(self, at: Pass, action: Render) -> bool:
+        uid, generation = action.secret.uid, at.manifest["metadata"]["generation"]
+        at.rests_until = self._restraint.rests_until(uid, generation)
+        if at.rests_until is None:
+            self._restraint.note(uid, generation)
+            return False
+        logger.warning("%s: somebody keeps changing its Secret: left as it is until %s", at.ref, at.rests_until)
+        return True
+
     def _class_of(self, spec: KeySpec | InvalidSpec, status: Status) -> KeyClass | None:
-        wanted = spec.class_name if isinstance(spec, KeySpec) else None
-        return self._classes.resolve(wanted or status.class_name)
+        wanted = spec.class_name if spec.class_name is not None else status.class_name
+        return self._classes.resolve(wanted)
 
     def _observe(self, manifest: Manifest, spec: KeySpec | InvalidSpec, status: Status, secret: SecretView) -> Observed:
         metadata = manifest["metadata"]
@@ -208,8 +222,8 @@ class Reconciler:
                 found = await self._handover.take_over(at, facts, key_class)
                 await self._write_status(at, adoption.adopt(spec, observed, found, facts, self._clock()))
                 await self._handover.judge_again(at, key_class)
-            case Withdraw(uid):
-                await self._handover.withdraw(at, uid)
+            case Withdraw(uid, version):
+                await self._handover.withdraw(at, uid, version)
 
     async def _report_refusal(self, at: Pass, observed: Observed) -> None:
         """Say once that the Secret cannot be written; without this it would look as if all were on its way."""

@@ -165,7 +165,8 @@ class Roster:
 
 def _instants(status: Manifest) -> Mapping[str, float]:
     named = {"expiration": "expiresAt", "rotation": "rotateAt", "issue": "issuedAt"}
-    return {name: parse_instant(status[field]).timestamp() for name, field in named.items() if field in status}
+    read = {name: _instant(status.get(field)) for name, field in named.items()}
+    return {name: at.timestamp() for name, at in read.items() if at is not None}
 
 
 def _reason(said: object) -> str:
@@ -175,7 +176,7 @@ def _reason(said: object) -> str:
 
 def _on_record(status: Manifest) -> OnRecord:
     records = status.get("keys") or ()
-    replaced_at = next((each["issuedAt"] for each in records if each.get("state") == RecordState.CURRENT), None)
+    replaced_at = next((each.get("issuedAt") for each in records if each.get("state") == RecordState.CURRENT), None)
     return OnRecord(
         last_used_at=_instant(status.get("lastUsedAt")),
         keys={each["id"]: _instant(each.get("lastUsedAt")) for each in records},
@@ -185,4 +186,8 @@ def _on_record(status: Manifest) -> OnRecord:
 
 
 def _instant(text: str | None) -> datetime | None:
-    return parse_instant(text) if text is not None else None
+    """``None`` also for what the API server takes for an instant and Python does not; the operator never wrote it."""
+    try:
+        return parse_instant(text) if text is not None else None
+    except ValueError:
+        return None

@@ -55,11 +55,14 @@ class Acceptance:
     limits: Mapping[str, ClassLimits]
 
 
-def accept(wanted: Collection[str], existing: Iterable[AcceptedClass]) -> Acceptance:
-    """Resolve the classes a verifier was told to accept (none: the default class) against those that exist."""
+def accept(wanted: Collection[str], existing: Iterable[AcceptedClass], *, has_built_in: bool = True) -> Acceptance:
+    """Resolve the classes a verifier was told to accept (none: the default class) against those that exist.
+
+    ``has_built_in``: the built-in class stands in for an absent object only, not for one that cannot be read.
+    """
     existing = tuple(existing)
     found = [resolve(name, existing, BUILT_IN_CLASS) for name in (wanted or (None,))]
-    classes = {each.name: each for each in found if each is not None}
+    classes = {each.name: each for each in found if each is not None and (has_built_in or each is not BUILT_IN_CLASS)}
     schemes: dict[bytes, dict[str, AcceptedClass]] = {}
     headers: dict[bytes, dict[str, AcceptedClass]] = {}
     challenges: dict[bytes, str] = {}

@@ -54,6 +54,7 @@ class Classes:
         self._wanted = tuple(wanted)
         self._publish = publish
         self._classes: dict[str, AcceptedClass] = {}
+        self._unreadable: set[str] = set()
         self._last: Acceptance | None = None
         self._conclude()
 
@@ -63,20 +64,23 @@ class Classes:
         if uid is None:
             return
         found = read_class(manifest)
-        if found is None:
-            self._classes.pop(uid, None)
-        else:
+        self._classes.pop(uid, None)
+        self._unreadable.discard(uid)
+        if found is not None:
             self._classes[uid] = found
+        elif _replaces_built_in(manifest):
+            self._unreadable.add(uid)
         self._conclude()
 
     def remove(self, uid: str) -> None:
         """Forget a class; its keys are refused from now on."""
-        if self._classes.pop(uid, None) is not None:
-            self._conclude()
+        self._classes.pop(uid, None)
+        self._unreadable.discard(uid)
+        self._conclude()
 
     def uids(self) -> Collection[str]:
         """The UIDs of all classes that are held."""
-        return self._classes.keys()
+        return self._classes.keys() | self._unreadable
 
     def missing(self) -> tuple[str, ...]:
         """The classes that were asked for and do not exist."""
@@ -84,7 +88,7 @@ class Classes:
         return tuple(name for name in self._wanted if name not in names)
 
     def _conclude(self) -> None:
-        acceptance = accept(self._wanted, self._classes.values())
+        acceptance = accept(self._wanted, self._classes.values(), has_built_in=not self._unreadable)
         if acceptance == self._last:
             return
         gone = set(self._last.classes if self._last is not None else ()) - set(acceptance.classes)
@@ -128,6 +132,12 @@ def read_class(manifest: Mapping[str, Any]) -> AcceptedClass | None:
         )
     except (KeyError, TypeError, ValueError, AttributeError, OverflowError):
         return None
+
+
+def _replaces_built_in(manifest: Mapping[str, Any]) -> bool:
+    """Whether an object that cannot be read has the name of the built-in class, and is not on its way out."""
+    metadata = manifest["metadata"]
+    return metadata.get("name") == BUILT_IN.name and metadata.get("deletionTimestamp") is None
 
 
 def _tokens(value: Any, default: tuple[str, ...]) -> tuple[str, ...] | None:

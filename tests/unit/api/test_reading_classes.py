@@ -42,7 +42,12 @@ def test_everything_that_a_class_can_say_is_read() -> None:
             "authorization": "Owner",
             "allowedNamespaces": {"matchExpressions": [{"key": "team", "operator": "In", "values": ["a"]}]},
             "grants": [
-                {"namespaces": {"matchLabels": {"team": "a"}}, "roles": ["operator"], "owners": ["*@a.example"]}
+                {
+                    "namespaces": {"matchLabels": {"team": "a"}},
+                    "roles": ["operator"],
+                    "owners": ["*@a.example"],
+                    "groups": ["team-a-*"],
+                }
             ],
             "secretMetadata": ["reloader.stakater.com/*"],
             "warnBefore": "0s",
@@ -65,7 +70,14 @@ def test_everything_that_a_class_can_say_is_read() -> None:
         allowed_namespaces=Selector(
             match_expressions=(selectors.Requirement(key="team", operator=selectors.Operator.IN, values=("a",)),)
         ),
-        grants=(Grant(namespaces=Selector(match_labels={"team": "a"}), roles=("operator",), owners=("*@a.example",)),),
+        grants=(
+            Grant(
+                namespaces=Selector(match_labels={"team": "a"}),
+                roles=("operator",),
+                owners=("*@a.example",),
+                groups=("team-a-*",),
+            ),
+        ),
         secret_metadata=("reloader.stakater.com/*",),
         is_default=True,
         created_at=datetime(2026, 6, 1, 12, tzinfo=UTC),

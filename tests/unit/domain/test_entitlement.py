@@ -17,6 +17,7 @@ from tests.unit.domain.examples import NOW, STANDARD, spec
 
 MINUTE = timedelta(minutes=1)
 ALICE, BOB = Owner(user="alice@example.com", groups=("payments",)), Owner(user="bob@example.org")
+MEMBER = Owner(user="carol@example.com", groups=("payments",))
 PLATFORM = {"team": "platform"}
 CATALOGUE = {"agents:read": (), "agents:write": ("agents:read",), "tasks:read": ()}
 LIMITS = (RateLimit(name="minute", requests=100, window=MINUTE), RateLimit(name="day", requests=5000))
@@ -41,7 +42,7 @@ NO_TEAM = Selector(match_expressions=(Requirement(key="team", operator=Operator.
 UNLABELLED = _class(allowed_namespaces=NO_TEAM)
 ACTS_AS_OWNER = _class(authorization=Authorization.OWNER)
 FENCED = grants(
-    grant(roles=("readonly",), scopes=("agents:write",), owners=("*@example.com",)),
+    grant(roles=("readonly",), scopes=("agents:write",), owners=("*@example.com",), groups=("payments",)),
     grant(labels={"tier": "gold"}, roles=("*",), scopes=("*",)),
 )
 
@@ -116,6 +117,25 @@ CASES = {
         {"scopes": ("agents:*",)}, FENCED, (Reason.SCOPE_NOT_ALLOWED, "does not grant agents:*")
     ),
     "an owner who is not granted": Row({"owner": BOB}, FENCED, (Reason.CLASS_NOT_ALLOWED, "spec.owner.user")),
+    "a group that is granted": Row({"owner": MEMBER}, grants(grant(owners=("*",), groups=("pay*",))), None),
+    "groups that several grants cover together": Row(
+        {"owner": replace(MEMBER, groups=("payments", "on-call"))},
+        grants(grant(owners=("*",), groups=("payments",)), grant(groups=("on-*",))),
+        None,
+    ),
+    "a group that is not granted": Row(
+        {"owner": replace(MEMBER, groups=("payments", "platform-admins"))},
+        grants(grant(owners=("*",), groups=("payments",))),
+        (Reason.CLASS_NOT_ALLOWED, "spec.owner.groups: class standard does not grant the group platform-admins"),
+    ),
+    "a group where none is granted": Row(
+        {"owner": MEMBER}, grants(grant(owners=("*",))), (Reason.CLASS_NOT_ALLOWED, "make a new ApiKey without it")
+    ),
+    "a group that is granted to another namespace": Row(
+        {"owner": MEMBER},
+        grants(grant(owners=("*",)), grant(labels={"tier": "gold"}, groups=("*",))),
+        (Reason.CLASS_NOT_ALLOWED, "spec.owner.groups"),
+    ),
     "grants to another namespace": Row(
         {"role": "readonly"}, FENCED, (Reason.SCOPE_NOT_ALLOWED, "does not grant the role"), labels={}
     ),
@@ -169,7 +189,7 @@ def test_the_first_objection_is_told() -> None:
     """Namespace, owner, required fields, role, scopes, rate limits, lifetime: each once the one before is mended."""
     key_class = _class(
         allowed_namespaces=Selector(match_labels={"no": "where"}),
-        grants=(grant(roles=("*",), owners=("*@example.com",)),),
+        grants=(grant(roles=("*",), owners=("*@example.com",), groups=("*",)),),
         requires=frozenset(("displayName",)),
         max_lifetime=MINUTE,
     )
@@ -206,6 +226,22 @@ def test_owner_patterns(pattern: str, user: str, is_covered: bool) -> None:
     """Only the star is special, and no pattern takes long."""
     denial = entitlement.bar(Owner(user=user), grants(grant(owners=(pattern,))), PLATFORM, None)
     assert (denial is None) is is_covered
+
+
+@pytest.mark.parametrize("pattern", ["payments", "pay*", "*"])
+def test_group_patterns_cover_the_whole_name(pattern: str) -> None:
+    """As those of users do: a longer name is another group."""
+    granted = grants(grant(owners=("*",), groups=(pattern,)))
+    assert entitlement.bar(MEMBER, granted, PLATFORM, None) is None
+    longer = Owner(user="carol@example.com", groups=("x-payments",))
+    assert (entitlement.bar(longer, granted, PLATFORM, None) is None) is (pattern == "*")
+
+
+def test_groups_in_another_order_are_the_same_owner() -> None:
+    """They are a set in the schema, so the API server takes it for no change."""
+    recorded = Effective(owner=Owner(user="carol@example.com", groups=("a", "b")))
+    assert entitlement.bar(Owner(user="carol@example.com", groups=("b", "a")), STANDARD, None, recorded) is None
+    assert entitlement.bar(Owner(user="carol@example.com", groups=("b",)), STANDARD, None, recorded) is not None
 
 
 @pytest.mark.parametrize("recorded", [None, ALICE])

@@ -29,7 +29,7 @@ OURS = Ours(uid="uid-of-secret", resource_version="7")
 
 some_patterns = st.lists(st.sampled_from(PATTERNS), max_size=3).map(tuple)
 selectors = st.sampled_from([Selector(), Selector(match_labels={"team": "a"}), Selector(match_labels={"team": "b"})])
-owners = st.sampled_from([Owner(user="a@x"), Owner(user="b@y")])
+owners = st.sampled_from([Owner(user="a@x"), Owner(user="b@y"), Owner(user="a@x", groups=("g", "h"))])
 limits = st.lists(
     st.builds(
         RateLimit,
@@ -46,6 +46,7 @@ grants = st.builds(
     roles=st.lists(st.sampled_from(["*", "r", "s"]), max_size=1).map(tuple),
     scopes=some_patterns,
     owners=st.lists(st.sampled_from(["*@x", "*", "b@*"]), max_size=1).map(tuple),
+    groups=st.lists(st.sampled_from(["g", "*"]), max_size=1).map(tuple),
 )
 classes = st.builds(
     KeyClass,

@@ -13,6 +13,7 @@ from keywright.domain.delivery import Absent, Awaited, Foreign, Ours, SecretView
 from keywright.domain.lifecycle import decide
 from keywright.domain.plan import Observed, Plan, Propose
 from keywright.domain.reasons import Reason
+from keywright.domain.rotation import MAX_RECORDS
 from tests.unit.domain.examples import DAY, NOW, SECOND, STANDARD, apply, facts, key, observed, record, spec
 
 HOUR = timedelta(hours=1)
@@ -36,6 +37,8 @@ class Life:
             if self.plan.is_noop:
                 return self.status
             self.seen = apply(asked, self.seen, self.plan, now, self.mint)
+            # The schema holds no more, also for a moment.
+            assert len(self.status.keys) <= MAX_RECORDS
         raise AssertionError("never at rest")
 
     def mint(self, now: datetime) -> KeyRecord:
@@ -236,6 +239,34 @@ def test_the_ninth_key_waits_for_the_first_to_end() -> None:
     life.at(NOW + HOUR + MINUTE, asked)
     assert life.minted == 9
     assert len(life.status.keys) == 8
+
+
+def test_the_ninth_key_waits_for_an_end_that_comes_nearer() -> None:
+    """A ttl that was shortened ends old keys whose recorded end is later."""
+    life = Life(spec(ttl=DAY))
+    for number in range(7):
+        life.at(NOW + (number + 1) * MINUTE, requested(str(number), HOUR, ttl=DAY))
+    life.at(NOW + 8 * MINUTE, requested("one more", MINUTE, ttl=5 * MINUTE + SECOND))
+    assert life.numbered()[-2:] == [("8", "Retiring"), ("9", "Current")]
+
+
+def test_an_emergency_does_not_wait_for_room() -> None:
+    """Without a grace period all the others end, so that there is room."""
+    life = Life(spec())
+    for number in range(7):
+        life.at(NOW + (number + 1) * MINUTE, requested(str(number), HOUR))
+    life.at(NOW + 8 * MINUTE, requested("leaked", timedelta(0)))
+    assert life.numbered() == [("9", "Current")]
+
+
+def test_an_emergency_of_a_suspended_key_is_no_lack_of_room() -> None:
+    """It waits for the key to be resumed."""
+    life = Life(spec())
+    for number in range(7):
+        life.at(NOW + (number + 1) * MINUTE, requested(str(number), HOUR))
+    status = life.at(NOW + 8 * MINUTE, requested("leaked", timedelta(0), suspended=True))
+    assert len(status.keys) == 8
+    assert "cannot be rotated" not in str(status.conditions)
 
 
 def test_eight_keys_are_no_problem_while_nobody_asks_for_a_ninth() -> None:

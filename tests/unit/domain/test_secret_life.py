@@ -34,10 +34,10 @@ ACTIONS: dict[str, tuple[KeySpec, SecretView, object]] = {
     "as it should be": (spec(), OURS, None),
     "not as asked for: written anew": (spec(), STALE, Render(STALE)),
     "delivered once and not yet fetched": (ONCE, OURS, None),
-    "acknowledged": (ONCE, replace(OURS, acknowledged=KEY.key_id), Withdraw(UID)),
+    "acknowledged": (ONCE, replace(OURS, acknowledged=KEY.key_id), Withdraw(UID, OURS.resource_version)),
     "acknowledged by the id of another key": (ONCE, replace(OURS, acknowledged=key(9).key_id), None),
-    "delivered once and emptied": (ONCE, EMPTY, Withdraw(UID)),
-    "there for too long": (replace(ONCE, remove_after=timedelta(hours=1)), OURS, Withdraw(UID)),
+    "delivered once and emptied": (ONCE, EMPTY, Withdraw(UID, OURS.resource_version)),
+    "there for too long": (replace(ONCE, remove_after=timedelta(hours=1)), OURS, Withdraw(UID, OURS.resource_version)),
     "acknowledged, to be kept": (spec(), replace(OURS, acknowledged=KEY.key_id), None),
     "delivered once and gone, on loss rotate": (replace(ONCE, on_loss=ROTATE), Absent(), None),
 }

@@ -176,3 +176,26 @@ async def test_a_lease_without_a_spec_is_free() -> None:
     await a.lease.take_turn()
     assert a.leads
     assert a.lease.is_known
+
+
+async def test_a_lease_that_somebody_made_absurd_is_taken_within_a_minute() -> None:
+    """Nobody who can edit it stops the work for ever: neither by a duration of decades nor by the last transition."""
+    cluster = world()
+    spec = {"holderIdentity": "nobody", "leaseDurationSeconds": 2**31 - 1, "leaseTransitions": 2**31 - 1}
+    cluster.create(
+        LEASES,
+        NAMESPACE,
+        {
+            "apiVersion": "coordination.k8s.io/v1",
+            "kind": "Lease",
+            "metadata": {"name": NAME},
+            "spec": spec | {"renewTime": "9999-12-31T23:59:59.000000Z"},
+        },
+    )
+    a = Replica(cluster, "a")
+    await a.until(50)
+    assert a.takeovers == 0
+    await a.until(20)
+    assert a.takeovers == 1
+    # The API server keeps it in 32 bits.
+    assert cluster.get(LEASES, NAMESPACE, NAME)["spec"]["leaseTransitions"] == 2**31 - 1

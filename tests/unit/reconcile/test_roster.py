@@ -146,3 +146,17 @@ def test_a_new_version_with_the_same_ids_tells_nobody() -> None:
     told.refs.clear()
     told.roster.observe(A, manifest("u1", 3, ids=(ID,)))
     assert told.refs == []
+
+
+@pytest.mark.parametrize("odd", ["2026-12-31T23:59:60Z", "0000-01-01T00:00:00Z", "soon", ""])
+def test_an_instant_that_cannot_be_read_is_none(odd: str) -> None:
+    """The API server takes a leap second and the year 0. A status like that is somebody's doing, and costs nobody else."""
+    roster = Told().roster
+    tampered = manifest("u1", 5, ids=(ID,))
+    tampered["status"] |= {"expiresAt": odd, "issuedAt": "2026-06-01T12:00:00Z", "lastUsedAt": odd}
+    tampered["status"]["keys"][0] |= {"lastUsedAt": odd, "issuedAt": odd, "state": "Current"}
+    assert roster.observe(A, tampered)
+    assert [set(instants) for _, instants in roster.instants()] == [{"issue"}]
+    said = roster.on_record(A)
+    assert said is not None
+    assert (said.last_used_at, said.keys, said.replaced_at) == (None, {ID: None}, None)

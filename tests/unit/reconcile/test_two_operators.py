@@ -6,7 +6,8 @@ from collections.abc import Awaitable, Callable
 import pytest
 
 from keywright.kube.errors import ApiError, ConflictError
-from tests.unit.reconcile.world import Operator, World
+from keywright.kube.resources import SECRETS
+from tests.unit.reconcile.world import REF, Operator, World
 
 CALLS = 6
 PATIENT, IMPATIENT = 0.0, 20.0
@@ -165,3 +166,28 @@ async def test_a_slow_delivery_after_the_end_is_withdrawn() -> None:
     await _finish(a, b)
     assert world.secret() is None
     assert world.said("Active") == ("False", "KeyExpired")
+
+
+async def test_a_slow_withdrawal_spares_what_was_delivered_since() -> None:
+    """A is about to remove a Secret that was acknowledged, as B delivers another key into it: nobody has that one yet."""
+    world = World()
+    world.apply(secret={"delivery": "Once"})
+    a, b = world.operator(), world.operator()
+    await a.work()
+    first = world.check_issued()
+    secret = world.secret()
+    assert secret is not None
+    secret["metadata"]["annotations"]["keywright.dev/acknowledged"] = first.key_id
+    world.cluster.update(SECRETS, REF.namespace, REF.name, secret)
+
+    async def rotate() -> None:
+        world.edit(secret={"delivery": "Once"}, rotation={"trigger": "now"})
+        await b.work()
+
+    a.api.before(2, rotate)
+    await _attempt(a)
+    await _finish(a, b)
+    second = world.key_in_secret()
+    assert second is not None
+    assert second.key_id == world.status().current_key_id != first.key_id
+    assert world.accepts(second.text)

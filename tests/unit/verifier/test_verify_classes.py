@@ -28,6 +28,32 @@ async def test_an_object_replaces_the_built_in_class(served: Served) -> None:
     assert (await served.ask(served_key)).code == "missing_key"
 
 
+async def test_the_built_in_class_does_not_stand_in_for_one_that_cannot_be_read(served: Served) -> None:
+    """What `standard` restricts is not known then, so its keys are refused, as the operator refuses them."""
+    key = mint()
+    served.verifier.index.put(api_key(record(key)))
+    served.verifier.classes.put(api_key_class("standard", prefix="Not A Prefix"))
+    assert (await served.present(key.text)).code == "missing_key"
+    assert set(served.verifier.classes.uids()) == {"class-standard"}
+    served.verifier.classes.put(api_key_class("standard"))
+    assert (await served.present(key.text)).status == 200
+    served.verifier.classes.put(api_key_class("standard", prefix="Not A Prefix"))
+    assert (await served.present(key.text)).code == "missing_key"
+    served.verifier.classes.remove("class-standard")
+    assert (await served.present(key.text)).status == 200
+
+
+async def test_the_built_in_class_stands_in_for_one_that_is_being_deleted(served: Served) -> None:
+    """A finalizer may hold the object; it is gone for the operator too."""
+    key, being_deleted = mint(), api_key_class("standard", credentials={"schemes": ["Token"]})
+    served.verifier.index.put(api_key(record(key)))
+    served.verifier.classes.put(being_deleted)
+    assert (await served.present(key.text)).code == "missing_key"
+    being_deleted["metadata"]["deletionTimestamp"] = "2026-01-01T00:00:00Z"
+    served.verifier.classes.put(being_deleted)
+    assert (await served.present(key.text)).status == 200
+
+
 async def test_the_default_class_is_followed(served: Served) -> None:
     """The newest class marked as default is accepted from then on, and the one before no more."""
     old, new = mint(1), mint(2, "kw_new")
@@ -104,9 +130,9 @@ async def test_a_class_that_becomes_odd_exists_no_more(served: Served) -> None:
     """What cannot be read is not replaced by what stood there before; and whatever has no UID is passed over."""
     key, classes = mint(), served.verifier.classes
     served.verifier.index.put(api_key(record(key)))
-    classes.put(api_key_class("standard", credentials={"headers": ["X-New"]}))
-    assert set(classes.uids()) == {"class-standard"}
-    classes.put(api_key_class("standard", prefix="No Prefix"))
+    classes.put(api_key_class("gold", is_default=True, credentials={"headers": ["X-New"]}))
+    assert set(classes.uids()) == {"class-gold"}
+    classes.put(api_key_class("gold", is_default=True, prefix="No Prefix"))
     assert set(classes.uids()) == set()
     assert (await served.ask(("X-API-Key", key.text))).status == 200
     classes.put({"metadata": {}})
