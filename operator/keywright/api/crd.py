@@ -94,6 +94,7 @@ _COLUMNS = [
     {"name": "Key ID", "type": "string", "jsonPath": ".status.currentKeyId", "priority": 1},
 ]
 _CLASS_COLUMNS = [
+    {"name": "Default", "type": "string", "jsonPath": r".metadata.annotations.keywright\.dev/is-default-class"},
     {"name": "Prefix", "type": "string", "jsonPath": ".spec.prefix"},
     {"name": "Hashing", "type": "string", "jsonPath": ".spec.hashing.algorithm"},
     {"name": "Max lifetime", "type": "string", "jsonPath": ".spec.lifetime.max"},

@@ -68,8 +68,9 @@ def bar(owner: Owner | None, key_class: KeyClass, labels: Labels, recorded: Effe
         return None
     if not _covers(grant.owners, owner.user):
         return deny(
-            f"spec.owner.user is not among the owners that class {key_class.name} grants to this namespace: make a new "
-            "ApiKey with another owner, or have spec.grants of the class extended"
+            f"spec.owner.user is not among the owners that class {key_class.name} grants to this namespace (who "
+            "makes a key without naming one may have been filled in): make a new ApiKey with another owner, or have "
+            "spec.grants of the class extended"
         )
     beyond = next((each for each in owner.groups if not _covers(grant.groups, each)), None)
     if beyond is None:
