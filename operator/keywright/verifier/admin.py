@@ -1,21 +1,29 @@
 """The admin listener: is it alive, is it ready, what has it done. Never a key, never a verdict."""
 
+import asyncio
 import math
 import time
+from collections import Counter
+from collections.abc import Coroutine
 from collections.abc import Set as AbstractSet
+from typing import Any
 
-from keywright.exposition import CONTENT_TYPE, Sample, expose
+from keywright.exposition import CONTENT_TYPE, Sample, expose, labels
+from keywright.verifier.audit import Audit
 from keywright.verifier.freshness import Freshness
 from keywright.verifier.hub import Hub
 from keywright.verifier.index import Index
 from keywright.verifier.limiter import Limiter
 from keywright.verifier.metrics import Metrics
 from keywright.verifier.prover import Prover
+from keywright.verifier.records import KeyState
 from keywright.verifier.request import Request
 from keywright.verifier.responses import Dater, problem, text
 from keywright.verifier.rules_file import RulesFile
 
 __all__ = ["AdminEndpoint"]
+
+AT_A_STRETCH = 1000
 
 _ALIVE = text(200, b"ok\n")
 _NOT_FOUND = problem(404)
@@ -36,6 +44,7 @@ class AdminEndpoint:
         dater: Dater,
         verify_hub: Hub,
         rules: RulesFile | None,
+        audit: Audit | None,
     ) -> None:
         self._freshness = freshness
         self._index = index
@@ -45,13 +54,14 @@ class AdminEndpoint:
         self._dater = dater
         self._verify_hub = verify_hub
         self._rules = rules
+        self._audit = audit
 
     @property
     def watched(self) -> AbstractSet[bytes]:
         """Nothing in a header matters here."""
         return frozenset()
 
-    def answer(self, request: Request) -> bytes:
+    def answer(self, request: Request) -> bytes | Coroutine[Any, Any, bytes]:
         """Answer one of the three paths."""
         path = request.target.partition(b"?")[0]
         if path not in (b"/healthz", b"/readyz", b"/metrics"):
@@ -64,7 +74,7 @@ class AdminEndpoint:
             problem_now = self._unready()
             template = text(200, b"ok\n") if problem_now is None else text(503, problem_now)
         else:
-            template = text(200, expose(self._metrics.samples() + self._gauges()), CONTENT_TYPE)
+            return self._expose()
         return self._dater.complete(template, time.time())
 
     def _unready(self) -> bytes | None:
@@ -77,6 +87,22 @@ class AdminEndpoint:
         if self._rules is not None and self._rules.rules is None:
             return b"no rules yet: the file of --rules is missing or wrong, see the log\n"
         return None
+
+    async def _expose(self) -> bytes:
+        samples = self._metrics.samples() + self._gauges()
+        samples += self._audit.samples() if self._audit is not None else []
+        samples.append(await self._states())
+        return self._dater.complete(text(200, expose(samples), CONTENT_TYPE), time.time())
+
+    async def _states(self) -> Sample:
+        """Keys by state. A hundred thousand are counted in turns, or every scrape would hold up requests."""
+        counts, now = Counter[KeyState](), time.time()
+        entries = list(self._index.entries.values())
+        for first in range(0, len(entries), AT_A_STRETCH):
+            counts.update(each.state(now) for each in entries[first : first + AT_A_STRETCH])
+            await asyncio.sleep(0)
+        values = {labels(state=state): float(counts[state]) for state in KeyState}
+        return ("keywright_verifier_keys_by_state", "gauge", "Key records by what became of them.", values)
 
     def _gauges(self) -> list[Sample]:
         age, is_store_up = self._freshness.age(), self._limiter.is_store_up

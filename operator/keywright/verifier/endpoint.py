@@ -5,7 +5,7 @@ present, what is the verdict on that key, may it do what the request needs, and 
 """
 
 import time
-from collections.abc import Callable, Coroutine, Sequence
+from collections.abc import Callable, Collection, Coroutine, Sequence
 from collections.abc import Set as AbstractSet
 from typing import Any
 
@@ -51,6 +51,7 @@ class VerifyEndpoint:
         dater: Dater,
         *,
         used: Used | None = None,
+        also_watched: Collection[bytes] = (),
         wall_clock: Callable[[], float] = time.time,
         monotonic: Callable[[], float] = time.monotonic,
     ) -> None:
@@ -63,8 +64,12 @@ class VerifyEndpoint:
         self._used = used
         self._wall_clock = wall_clock
         self._monotonic = monotonic
-        self._always = {AUTHORIZATION, *(gate.headers if gate is not None else ())}
+        self._always = {AUTHORIZATION, *(gate.headers if gate is not None else ()), *also_watched}
         self._watched = set(self._always)
+        self.decided: Entry | Refusal | None = None
+        """What the newest answer was about: the allowed key, the refusal, or ``None`` if no key was needed. It is good
+        until the loop takes its next turn.
+        """
 
     @property
     def watched(self) -> AbstractSet[bytes]:
@@ -143,6 +148,7 @@ class VerifyEndpoint:
             return self._refuse(refusal, asked, now, need.scopes if refusal.code is Code.INSUFFICIENT_SCOPE else ())
         if outcome is None:
             self._metrics.allowed += 1
+            self.decided = None
             return self._answers.allow_anonymous(now)
         return self._refuse(outcome, asked, now)
 
@@ -178,15 +184,18 @@ class VerifyEndpoint:
         fields = quota.fields(ruling) if ruling is not None else b""
         if ruling is not None and ruling.retry_after:
             self._metrics.refused[verdicts.RATE_LIMITED.code] += 1
+            self.decided = verdicts.RATE_LIMITED
             return answers.refuse(verdicts.RATE_LIMITED, now, for_nginx=asked.for_nginx, fields=fields)
         return self._allow(answers, entry, permits, now, fields)
 
     def _allow(self, answers: Answers, entry: Entry, permits: Permits, now: float, fields: bytes = b"") -> bytes:
         self._metrics.allowed += 1
+        self.decided = entry
         if self._used is not None:
             self._used[entry] = now
         return answers.allow(entry, permits, now, fields)
 
     def _refuse(self, refusal: Refusal, asked: Asked, now: float, scopes: Sequence[str] = ()) -> bytes:
         self._metrics.refused[refusal.code] += 1
+        self.decided = refusal
         return self._answers.refuse(refusal, now, for_nginx=asked.for_nginx, scopes=scopes)

@@ -48,7 +48,8 @@ class Limits:
 class Request:
     """One request at a time; the same object is read into again and again.
 
-    ``is_plain`` says that nothing about the request touches the connection: no HEAD, no body, no close.
+    ``is_plain`` says that nothing about the request touches the connection: no HEAD, no body, no close. ``peer`` is who
+    has connected, an address or ``unix``.
     """
 
     __slots__ = (
@@ -64,6 +65,7 @@ class Request:
         "host",
         "is_plain",
         "method",
+        "peer",
         "target",
         "wants_close",
     )
@@ -81,6 +83,7 @@ class Request:
         self.method = b""
         self.target = b""
         self.host = b""
+        self.peer = ""
         self.credentials: list[Field] = []
         self.wants_close = False
         self.has_body = False

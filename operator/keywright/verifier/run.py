@@ -20,6 +20,9 @@ from keywright.kube.client import ApiClient, connect
 from keywright.kube.reflector import Reflector
 from keywright.kube.resources import APIKEYCLASSES, APIKEYS
 from keywright.verifier.admin import AdminEndpoint
+from keywright.verifier.audit import Audit
+from keywright.verifier.audit_sink import AuditSink
+from keywright.verifier.audited import AuditedEndpoint
 from keywright.verifier.classes import Classes
 from keywright.verifier.endpoint import VerifyEndpoint
 from keywright.verifier.engine import Engine
@@ -36,6 +39,7 @@ from keywright.verifier.responses import Dater
 from keywright.verifier.rules_file import RulesFile
 from keywright.verifier.settings import VerifierSettings
 from keywright.verifier.store_address import StoreAddress, parse_store
+from keywright.verifier.timed import TimedHandler
 from keywright.verifier.usage import Publisher, Used, name_instance
 
 __all__ = ["Verifier", "assemble", "run"]
@@ -72,25 +76,38 @@ class Verifier:
     verify_hub: Hub
     admin_hub: Hub
     used: Used | None
+    audit: Audit | None
 
 
 def assemble(settings: VerifierSettings, watches: Sequence[Watched]) -> Verifier:
     """Connect the parts. ``watches`` may be filled until the first request.
 
     Raises:
-        KeywrightError: if the rate limit store that was asked for cannot be used as things are.
+        KeywrightError: if the audit log or the rate limit store that was asked for cannot be used as things are.
 
     """
-    metrics, dater, index = Metrics(), Dater(), Index()
+    metrics, dater, index = Metrics(), Dater(), Index(with_agents=settings.audit is not None)
     prover = Prover(index.entries, workers=settings.argon2_workers, capacity=settings.argon2_queue, metrics=metrics)
     freshness = Freshness(watches, settings.max_staleness)
     rules = RulesFile(settings.rules, metrics) if settings.rules is not None else None
     gate = Gate(settings.request_from, rules) if rules is not None else None
     limiter = Limiter(_shared_store(settings, metrics), settings.rate_limit_on_failure, metrics)
     used: Used | None = {} if settings.usage else None
-    endpoint = VerifyEndpoint(Engine(index, prover, metrics), limiter, freshness, gate, metrics, dater, used=used)
+    audit = _audit(settings, index)
+    endpoint = VerifyEndpoint(
+        Engine(index, prover, metrics),
+        limiter,
+        freshness,
+        gate,
+        metrics,
+        dater,
+        used=used,
+        also_watched=AuditedEndpoint.headers(settings.request_from, rules) if audit is not None else (),
+    )
     classes = Classes(settings.classes, endpoint.publish)
-    verify_hub = Hub(endpoint, Limits(connections=settings.max_connections), metrics, dater)
+    handler = AuditedEndpoint(endpoint, audit, settings.request_from, rules) if audit is not None else endpoint
+    timed = TimedHandler(handler, metrics.answer_seconds)
+    verify_hub = Hub(timed, Limits(connections=settings.max_connections), metrics, dater)
     admin = AdminEndpoint(
         freshness=freshness,
         index=index,
@@ -100,6 +117,7 @@ def assemble(settings: VerifierSettings, watches: Sequence[Watched]) -> Verifier
         dater=dater,
         verify_hub=verify_hub,
         rules=rules,
+        audit=audit,
     )
     return Verifier(
         index=index,
@@ -112,6 +130,7 @@ def assemble(settings: VerifierSettings, watches: Sequence[Watched]) -> Verifier
         # Its traffic is nobody's business but its own, so it has counters that nobody reads.
         admin_hub=Hub(admin, Limits(connections=64), Metrics(), dater),
         used=used,
+        audit=audit,
     )
 
 
@@ -131,6 +150,9 @@ async def _serve(settings: VerifierSettings) -> int:
         verifier.rules.look()
     async with AsyncExitStack() as stack:
         stack.callback(verifier.prover.close)
+        if verifier.audit is not None:
+            verifier.audit.start()
+            stack.callback(verifier.audit.close)
         client = await stack.enter_async_context(connect(cluster))
         watches += _reflectors(settings, cluster.namespace, client, verifier)
         tasks = [loop.create_task(each) for each in _for_ever(verifier, watches)]
@@ -194,7 +216,14 @@ def _for_ever(verifier: Verifier, watches: Sequence[Reflector]) -> list[Coroutin
         verifier.admin_hub.keep_sweeping(),
         *([verifier.rules.keep_looking()] if verifier.rules is not None else []),
         *verifier.limiter.chores(),
+        *([verifier.audit.keep_summarising()] if verifier.audit is not None else []),
     ]
+
+
+def _audit(settings: VerifierSettings, index: Index) -> Audit | None:
+    if settings.audit is None:
+        return None
+    return Audit(AuditSink(settings.audit), index.entries, allowed=settings.audit_allowed)
 
 
 _MEANWHILE = {

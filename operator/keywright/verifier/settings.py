@@ -10,6 +10,7 @@ from typing import TypeVar
 from keywright.addresses import Tcp, parse_tcp
 from keywright.domain.times import parse_duration
 from keywright.errors import KeywrightError
+from keywright.verifier.audit_sink import STANDARD_OUTPUT
 from keywright.verifier.limiter import OnFailure
 from keywright.verifier.listener import Address, parse_address
 from keywright.verifier.originals import Source
@@ -47,6 +48,8 @@ class VerifierSettings:
     max_connections: int = 1024
     usage: bool = True
     usage_interval: float = 60.0
+    audit: Path | None = None
+    audit_allowed: float = 1.0
     rate_limit_store: StoreAddress | None = None
     rate_limit_store_file: Path | None = None
     rate_limit_on_failure: OnFailure = OnFailure.LOCAL
@@ -90,6 +93,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     flag("argon2-workers", "argon2 runs at a time (default: cores less one, at most 4)", "N")
     flag("argon2-queue", "first uses that may wait for an argon2 run (default: 64)", "N")
     flag("max-connections", "client connections at a time (default: 1024)", "N")
+    flag(
+        "audit",
+        "write a JSON line for each decision: a file, - for standard output, or off (default: off)",
+        "FILE|-|off",
+    )
+    flag("audit-allowed", "share of the allowed requests that get an audit line (default: 1, all)", "SHARE")
     flag("usage", "publish when keys were last used, as ApiKeyUsage (default: on)", "on|off")
     flag("usage-interval", "how often; what a crash loses (default: 1m)", "TIME")
     flag("rate-limit-store", "Redis or Valkey that counts for all verifiers (default: each counts for itself)", "URL")
@@ -145,6 +154,8 @@ def from_arguments(arguments: argparse.Namespace, environment: Mapping[str, str]
         argon2_queue=count("argon2-queue", defaults.argon2_queue),
         max_connections=count("max-connections", defaults.max_connections),
         usage=read("usage", _switch, defaults.usage, "on or off"),
+        audit=read("audit", _audit, None, "a file, - for standard output, or off"),
+        audit_allowed=read("audit-allowed", _share, defaults.audit_allowed, "a share from 0 to 1, as in 0.01"),
         usage_interval=read("usage-interval", _interval, defaults.usage_interval, "1s or more, as in 1m"),
         rate_limit_store=_store(arguments.rate_limit_store, environment.get(_twin("rate-limit-store"))),
         rate_limit_store_file=read("rate-limit-store-file", Path, None, "a file"),
@@ -163,6 +174,8 @@ def _check(settings: VerifierSettings) -> None:
         raise KeywrightError("--client-ca needs TLS: give --tls-cert and --tls-key too")
     if settings.all_namespaces and settings.namespaces:
         raise KeywrightError("--namespace and --all-namespaces exclude each other: give one of them")
+    if settings.audit is None and settings.audit_allowed != 1:
+        raise KeywrightError("--audit-allowed is about the audit log: give --audit too")
     has_store = settings.rate_limit_store is not None
     if has_store and settings.rate_limit_store_file is not None:
         raise KeywrightError("--rate-limit-store and --rate-limit-store-file exclude each other: give one of them")
@@ -210,6 +223,19 @@ def _interval(text: str) -> float:
     if seconds < 1:
         raise ValueError
     return seconds
+
+
+def _audit(text: str) -> Path | None:
+    if text == "off":
+        return None
+    return STANDARD_OUTPUT if text == "-" else Path(text)
+
+
+def _share(text: str) -> float:
+    share = float(text)
+    if not 0 <= share <= 1:
+        raise ValueError
+    return share
 
 
 def _switch(text: str) -> bool:
