@@ -4,8 +4,9 @@ import asyncio
 import math
 import time
 from collections import Counter
-from collections.abc import Coroutine
+from collections.abc import Coroutine, Iterable
 from collections.abc import Set as AbstractSet
+from itertools import islice
 from typing import Any
 
 from keywright.exposition import CONTENT_TYPE, Sample, expose, labels
@@ -16,14 +17,14 @@ from keywright.verifier.index import Index
 from keywright.verifier.limiter import Limiter
 from keywright.verifier.metrics import Metrics
 from keywright.verifier.prover import Prover
-from keywright.verifier.records import KeyState
+from keywright.verifier.records import Entry, KeyState
 from keywright.verifier.request import Request
 from keywright.verifier.responses import Dater, problem, text
 from keywright.verifier.rules_file import RulesFile
 
 __all__ = ["AdminEndpoint"]
 
-AT_A_STRETCH = 1000
+AT_A_STRETCH = 500
 
 _ALIVE = text(200, b"ok\n")
 _NOT_FOUND = problem(404)
@@ -95,12 +96,13 @@ class AdminEndpoint:
         return self._dater.complete(text(200, expose(samples), CONTENT_TYPE), time.time())
 
     async def _states(self) -> Sample:
-        """Keys by state. A hundred thousand are counted in turns, or every scrape would hold up requests."""
-        counts, now = Counter[KeyState](), time.time()
-        entries = list(self._index.entries.values())
-        for first in range(0, len(entries), AT_A_STRETCH):
-            counts.update(each.state(now) for each in entries[first : first + AT_A_STRETCH])
-            await asyncio.sleep(0)
+        """Keys by state, counted in turns, or every scrape of a hundred thousand would hold up requests."""
+        entries = self._index.entries.values()
+        try:
+            counts = await _count(entries)
+        except RuntimeError:
+            # Keys came or went meanwhile. Copying takes some milliseconds at a stretch, but a copy stands still.
+            counts = await _count(list(entries))
         values = {labels(state=state): float(counts[state]) for state in KeyState}
         return ("keywright_verifier_keys_by_state", "gauge", "Key records by what became of them.", values)
 
@@ -128,6 +130,14 @@ class AdminEndpoint:
                 else []
             ),
         ]
+
+
+async def _count(entries: Iterable[Entry]) -> Counter[KeyState]:
+    counts, now, unseen = Counter[KeyState](), time.time(), iter(entries)
+    while some := [each.state(now) for each in islice(unseen, AT_A_STRETCH)]:
+        counts.update(some)
+        await asyncio.sleep(0)
+    return counts
 
 
 def _gauge(name: str, text: str, value: float) -> Sample:

@@ -41,14 +41,14 @@ _PROVEN = frozenset(
 
 
 class Case(NamedTuple):
-    """What a decision was about. ``key_id`` is that of the one well-formed key that was presented, if there was one;
-    ``rule`` counts from 0 as in the file; ``trace`` is a trace id of W3C Trace Context.
+    """What a decision was about, and who has connected. ``rule`` counts from 0 as in the file, ``trace`` is a trace id
+    of W3C Trace Context.
     """
 
+    peer: str
     method: bytes = b""
     target: bytes = b""
     rule: int | None = None
-    key_id: bytes | None = None
     trace: bytes | None = None
 
 
@@ -88,13 +88,13 @@ class Audit:
         self._counts[bucket] = count = (count or 0) + 1
         return count <= LINES_A_SECOND
 
-    def tell(self, outcome: Entry | Refusal | None, case: Case, peer: str) -> None:
-        """Write the line of a decision."""
+    def tell(self, outcome: Entry | Refusal | None, case: Case, presented: bytes | None = None) -> None:
+        """Write the line of a decision. ``presented`` is the id of what was refused, if it had the form of a key."""
         self.lines += 1
         refusal = outcome if isinstance(outcome, Refusal) else None
         entry = outcome if isinstance(outcome, Entry) else None
-        if refusal is not None and refusal.code in _PROVEN and case.key_id is not None:
-            entry = self._entries.get(case.key_id)
+        if refusal is not None and refusal.code in _PROVEN and presented is not None:
+            entry = self._entries.get(presented)
         parts = [self._time()]
         if refusal is None:
             parts.append(b'"verdict":"allowed","code":"allowed","status":200')
@@ -104,15 +104,15 @@ class Audit:
             parts.append(said.encode("ascii"))
         if entry is not None:
             parts.append(_identity(entry))
-        elif case.key_id is not None:
-            parts.append(b'"keyId":"%b"' % case.key_id)
+        elif presented is not None:
+            parts.append(b'"keyId":"%b"' % presented)
         if _METHOD.fullmatch(case.method):
             parts.append(b'"method":"%b"' % case.method)
         if case.target:
             parts.append(b'"path":' + _path(case.target))
         if case.rule is not None:
             parts.append(b'"rule":%d' % case.rule)
-        parts.append(b'"peer":' + quoted(peer).encode("ascii"))
+        parts.append(b'"peer":' + quoted(case.peer).encode("ascii"))
         if case.trace is not None:
             parts.append(b'"trace":"%b"' % case.trace)
         self._sink.put(b",".join(parts) + (self._end if refusal is None else b"}\n"))

@@ -46,37 +46,45 @@ class AuditedEndpoint:
     def answer(self, request: Request) -> bytes | Coroutine[Any, Any, bytes]:
         """The endpoint's answer, of which a line is written."""
         fields = request.credentials
-        request.credentials = [each for each in fields if each[0] not in self._own]
+        # One field alone cannot be taken for a repeated credential, whatever it is.
+        if len(fields) > 1:
+            request.credentials = [each for each in fields if each[0] not in self._own]
         answer = self._endpoint.answer(request)
         if not isinstance(answer, bytes):
-            return self._later(answer, self._describe(request, fields), request.peer)
-        decided = self._endpoint.decided
-        if not answer.startswith(_NOT_FOUND) and self._audit.wants(decided, request.peer):
-            self._audit.tell(decided, self._describe(request, fields), request.peer)
+            return self._later(answer, self._describe(request, fields), fields)
+        if not answer.startswith(_NOT_FOUND) and self._audit.wants(self._endpoint.decided, request.peer):
+            self._tell(self._describe(request, fields), fields)
         return answer
 
-    async def _later(self, answering: Coroutine[Any, Any, bytes], case: Case, peer: str) -> bytes:
+    async def _later(self, answering: Coroutine[Any, Any, bytes], case: Case, fields: Sequence[Field]) -> bytes:
         answer = await answering
         # Nothing else has run since the endpoint decided: its last step and this one are the same turn of the loop.
-        decided = self._endpoint.decided
-        if self._audit.wants(decided, peer):
-            self._audit.tell(decided, case, peer)
+        if self._audit.wants(self._endpoint.decided, case.peer):
+            self._tell(case, fields)
         return answer
 
+    def _tell(self, case: Case, fields: Sequence[Field]) -> None:
+        decided = self._endpoint.decided
+        # Of an allowed key everything is known already, and most are.
+        self._audit.tell(decided, case, _presented(fields) if isinstance(decided, Refusal) else None)
+
     def _describe(self, request: Request, fields: Sequence[Field]) -> Case:
-        key_ids = {key_id for each in fields if (key_id := _key_id(each)) is not None}
-        key_id = key_ids.pop() if len(key_ids) == 1 else None
-        traces = [
-            found[1] for name, value in fields if name == TRACEPARENT and (found := _TRACEPARENT.fullmatch(value))
-        ]
-        trace = traces[0] if len(traces) == 1 else None
+        traces = [value for name, value in fields if name == TRACEPARENT]
+        found = _TRACEPARENT.fullmatch(traces[0]) if len(traces) == 1 else None
+        trace = found[1] if found is not None else None
         original = find_original(self._source, request, fields)
         if original is None:
-            return Case(key_id=key_id, trace=trace)
+            return Case(request.peer, trace=trace)
         rule, rules = None, self._holder.rules if self._holder is not None else None
         if rules is not None and not isinstance(decision := rules.decide(original), Refusal):
             rule = decision[0].number if decision[0] is not None else None
-        return Case(original[0], original[1], rule, key_id, trace)
+        return Case(request.peer, original[0], original[1], rule, trace)
+
+
+def _presented(fields: Sequence[Field]) -> bytes | None:
+    """The id of the one well-formed key that was presented, if there was one."""
+    key_ids = {key_id for each in fields if (key_id := _key_id(each)) is not None}
+    return key_ids.pop() if len(key_ids) == 1 else None
 
 
 def _key_id(field: Field) -> bytes | None:

@@ -228,6 +228,8 @@ def _interval(text: str) -> float:
 def _audit(text: str) -> Path | None:
     if text == "off":
         return None
+    if text == "on":
+        raise ValueError(text)
     return STANDARD_OUTPUT if text == "-" else Path(text)
 
 

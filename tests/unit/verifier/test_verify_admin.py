@@ -1,5 +1,6 @@
 """The admin listener tells whether the verifier is alive and ready and what it has done, and no more."""
 
+import asyncio
 import re
 import time
 from collections.abc import AsyncIterator
@@ -10,7 +11,7 @@ import pytest
 from keywright.addresses import Tcp
 from keywright.verifier.listener import listen
 from tests.unit.verifier.builders import CHEAP, api_key, at, mint, record, with_other_secret
-from tests.unit.verifier.wire import Reply, Served
+from tests.unit.verifier.wire import Reply, Served, read_reply
 
 KEY = mint()
 
@@ -89,6 +90,21 @@ async def test_keys_are_counted_by_what_became_of_them(admin: Served, served: Se
     assert {state: values[f'keywright_verifier_keys_by_state{{state="{state}"}}'] for state in states} == dict.fromkeys(
         states, 1
     )
+
+
+async def test_keys_that_come_while_they_are_counted_do_no_harm(admin: Served, served: Served) -> None:
+    """Several turns of the loop are taken for a scrape, and the watch goes on meanwhile."""
+    index, coming = served.verifier.index, api_key(record(mint(5000)), uid="comes")
+    for number in range(1200):
+        index.put(api_key(record(mint(number)), uid=f"uid-{number}", name=f"key-{number}"))
+    reader, writer = await admin.connect()
+    for _ in range(20):
+        writer.write(b"GET /metrics HTTP/1.1\r\nHost: v\r\n\r\n")
+        reply = asyncio.create_task(read_reply(reader))
+        while not reply.done():
+            await asyncio.sleep(0)
+            index.remove("comes") if "comes" in index.uids() else index.put(coming)
+        assert samples(reply.result())['keywright_verifier_keys_by_state{state="live"}'] in (1200, 1201)
 
 
 async def test_answers_are_timed(admin: Served, served: Served) -> None:

@@ -296,8 +296,8 @@ def test_allowed_requests_are_sampled_and_refused_ones_are_not(tmp_path: Path) -
     assert [audit.wants(None, "p") for _ in range(3)] == [True, False, False]
     assert audit.wants(INVALID, "p")
     audit.start()
-    audit.tell(None, Case(), "p")
-    audit.tell(INVALID, Case(), "p")
+    audit.tell(None, Case("p"))
+    audit.tell(INVALID, Case("p"))
     audit.close()
     allowed, refused = (json.loads(each) for each in (tmp_path / "log").read_text().splitlines())
     assert allowed["rate"] == 0.01
@@ -312,9 +312,9 @@ def test_times_follow_the_clock(tmp_path: Path, step: float) -> None:
     now = [1_800_000_000.25]
     audit = Audit(AuditSink(tmp_path / "log"), {}, wall_clock=lambda: now[0])
     audit.start()
-    audit.tell(INVALID, Case(), "p")
+    audit.tell(INVALID, Case("p"))
     now[0] += step
-    audit.tell(INVALID, Case(), "p")
+    audit.tell(INVALID, Case("p"))
     audit.close()
     hour = 8 + int(step / 3600)
     times = [json.loads(each)["time"] for each in (tmp_path / "log").read_text().splitlines()]
