@@ -78,7 +78,7 @@ async def test_keys_are_counted_by_what_became_of_them(admin: Served, served: Se
     """At the moment of the question, in the order in which a verdict looks: revoked, past its end, suspended."""
     states: dict[str, dict[str, Any]] = {
         "live": {},
-        "retiring": {"record": {"state": "Retiring", "expiresAt": at(60)}},
+        "retiring": {"record": {"state": "Retiring", "expiresAt": at(86400)}},
         "suspended": {"spec": {"suspended": True}},
         "expired": {"spec": {"suspended": True}, "record": {"expiresAt": at(-1)}},
         "revoked": {"spec": {"revoked": True}, "record": {"expiresAt": at(-1)}},
