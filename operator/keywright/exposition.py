@@ -38,9 +38,10 @@ class Histogram:
         self._counts = [0] * (len(bounds) + 1)
         self._sum = 0.0
 
-    def observe(self, value: float) -> None:
-        self._counts[bisect_left(self._bounds, value)] += 1
-        self._sum += value
+    def observe(self, value: float, *, times: int = 1) -> None:
+        """Count a value, several times if it stands for others that were not looked at."""
+        self._counts[bisect_left(self._bounds, value)] += times
+        self._sum += value * times
 
     def values(self, **names: str) -> Mapping[str, float]:
         """The values of one label set, for :data:`Sample`."""

@@ -66,7 +66,11 @@ def test_the_verifier_exposes_what_its_page_says(
     namespace = make_namespace(admin)
     with (
         operator(plane.kubeconfig, tmp_path / "o", namespaces=[namespace]),
-        verifier(plane.kubeconfig, tmp_path / "v", namespaces=[namespace]) as (_, listen, admin_listen),
+        verifier(plane.kubeconfig, tmp_path / "v", "--audit", str(tmp_path / "a"), namespaces=[namespace]) as (
+            _,
+            listen,
+            admin_listen,
+        ),
     ):
         admin.apikey(namespace, "key")
         admin.wait(namespace, "key", Active="True", within=40)
@@ -77,3 +81,5 @@ def test_the_verifier_exposes_what_its_page_says(
     assert complaints(shown) == ""
     assert [each for each in families(shown) if not is_documented(each)] == []
     assert "keywright_verifier_keys 1\n" in shown
+    assert 'keywright_verifier_keys_by_state{state="live"} 1\n' in shown
+    assert re.search(r"^keywright_verifier_audit_lines_total [1-9]", shown, re.MULTILINE)

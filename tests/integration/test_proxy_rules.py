@@ -2,7 +2,7 @@
 
 import itertools
 import re
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from urllib.parse import unquote
 
 import pytest
@@ -168,7 +168,7 @@ def readings(target: str) -> set[str]:
     kept, backslashes and empty segments made even, dot segments resolved at any moment of it. Only a query is never
     taken for a path.
     """
-    steps = (
+    steps: tuple[Callable[[str], str], ...] = (
         unquote,
         lambda path: path.replace("\\", "/"),
         lambda path: path.partition("?")[0],

@@ -3,6 +3,7 @@
 import contextlib
 import http.client
 import os
+import re
 import signal
 import socket
 import subprocess
@@ -12,7 +13,7 @@ from pathlib import Path
 
 from tests.support.kube import eventually
 
-__all__ = ["Process", "free_address", "get", "operator", "start", "verifier"]
+__all__ = ["Process", "figure", "free_address", "get", "operator", "say", "start", "verifier"]
 
 BIN = Path(sys.executable).parent
 
@@ -132,6 +133,18 @@ def get(address: str, path: str = "/verify", **headers: str) -> tuple[int, dict[
         return 0, {}, ""
     finally:
         connection.close()
+
+
+def figure(admin: str, name: str) -> float:
+    """A counter or gauge of a verifier, as in ``argon2_runs_total``; labels go with the name."""
+    found = re.search(rf"^keywright_verifier_{re.escape(name)} (\S+)$", get(admin, "/metrics")[2], re.MULTILINE)
+    assert found is not None, name
+    return float(found[1])
+
+
+def say(figures: str) -> None:
+    """What a test has reached, for ``pytest -rP`` to show."""
+    sys.stdout.write(f"{figures}\n")
 
 
 def free_address() -> str:

@@ -1,10 +1,16 @@
 """The admin listener: is it alive, is it ready, what has it done; and, where it was asked for, introspection."""
 
+import asyncio
 import math
 import time
+from collections import Counter
+from collections.abc import Coroutine, Iterable
 from collections.abc import Set as AbstractSet
+from itertools import islice
+from typing import Any
 
-from keywright.exposition import CONTENT_TYPE, Sample, expose
+from keywright.exposition import CONTENT_TYPE, Sample, expose, labels
+from keywright.verifier.audit import Audit
 from keywright.verifier.freshness import Freshness
 from keywright.verifier.hub import Hub
 from keywright.verifier.index import Index
@@ -12,11 +18,14 @@ from keywright.verifier.introspection import PATH, Introspection
 from keywright.verifier.limiter import Limiter
 from keywright.verifier.metrics import Metrics
 from keywright.verifier.prover import Prover
+from keywright.verifier.records import Entry, KeyState
 from keywright.verifier.request import Body, Request
 from keywright.verifier.responses import Dater, problem, text
 from keywright.verifier.rules_file import RulesFile
 
 __all__ = ["AdminEndpoint"]
+
+AT_A_STRETCH = 500
 
 _ALIVE = text(200, b"ok\n")
 _NOT_FOUND = problem(404)
@@ -38,6 +47,7 @@ class AdminEndpoint:
         verify_hub: Hub,
         rules: RulesFile | None,
         introspection: Introspection | None,
+        audit: Audit | None,
     ) -> None:
         self._freshness = freshness
         self._index = index
@@ -48,13 +58,14 @@ class AdminEndpoint:
         self._verify_hub = verify_hub
         self._rules = rules
         self._introspection = introspection
+        self._audit = audit
 
     @property
     def watched(self) -> AbstractSet[bytes]:
         """Nothing in a header matters, but to introspection."""
         return self._introspection.watched if self._introspection is not None else frozenset()
 
-    def answer(self, request: Request) -> bytes | Body:
+    def answer(self, request: Request) -> bytes | Body | Coroutine[Any, Any, bytes]:
         """Answer one of these paths."""
         if request.target == PATH and self._introspection is not None:
             return self._introspection.answer(request)
@@ -71,7 +82,7 @@ class AdminEndpoint:
             problem_now = self._unready()
             template = text(200, b"ok\n") if problem_now is None else text(503, problem_now)
         else:
-            template = text(200, expose(self._metrics.samples() + self._gauges()), CONTENT_TYPE)
+            return self._expose()
         return self._dater.complete(template, time.time())
 
     def _unready(self) -> bytes | None:
@@ -84,6 +95,23 @@ class AdminEndpoint:
         if self._rules is not None and self._rules.rules is None:
             return b"no rules yet: the file of --rules is missing or wrong, see the log\n"
         return None
+
+    async def _expose(self) -> bytes:
+        samples = self._metrics.samples() + self._gauges()
+        samples += self._audit.samples() if self._audit is not None else []
+        samples.append(await self._states())
+        return self._dater.complete(text(200, expose(samples), CONTENT_TYPE), time.time())
+
+    async def _states(self) -> Sample:
+        """Keys by state, counted in turns, or every scrape of a hundred thousand would hold up requests."""
+        entries = self._index.entries.values()
+        try:
+            counts = await _count(entries)
+        except RuntimeError:
+            # Keys came or went meanwhile. Copying takes some milliseconds at a stretch, but a copy stands still.
+            counts = await _count(list(entries))
+        values = {labels(state=state): float(counts[state]) for state in KeyState}
+        return ("keywright_verifier_keys_by_state", "gauge", "Key records by what became of them.", values)
 
     def _gauges(self) -> list[Sample]:
         age, is_store_up = self._freshness.age(), self._limiter.is_store_up
@@ -109,6 +137,14 @@ class AdminEndpoint:
                 else []
             ),
         ]
+
+
+async def _count(entries: Iterable[Entry]) -> Counter[KeyState]:
+    counts, now, unseen = Counter[KeyState](), time.time(), iter(entries)
+    while some := [each.state(now) for each in islice(unseen, AT_A_STRETCH)]:
+        counts.update(some)
+        await asyncio.sleep(0)
+    return counts
 
 
 def _gauge(name: str, text: str, value: float) -> Sample:

@@ -83,6 +83,9 @@ class Connection(asyncio.Protocol):
             self._holds = _ENDING
             self._transport.write(self._hub.error(HTTPStatus.SERVICE_UNAVAILABLE))
             self._transport.close()
+            return
+        address = transport.get_extra_info("peername")
+        self._request.peer = address[0] if isinstance(address, tuple) else "unix"
 
     def connection_lost(self, exc: Exception | None) -> None:  # noqa: ARG002 - how it was lost is all the same
         self._holds |= _ENDING

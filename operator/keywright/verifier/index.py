@@ -16,7 +16,8 @@ __all__ = ["Index", "NamespaceView"]
 class Index:
     """Look-up by key id for the engine, put and remove by UID for the watch."""
 
-    def __init__(self) -> None:
+    def __init__(self, *, with_agents: bool = False) -> None:
+        self._with_agents = with_agents
         self.entries: dict[bytes, Entry] = {}
         """The entry that counts for each key id. Read by the engine, never written outside of here."""
         self._of_object: dict[str, tuple[Entry, ...]] = {}
@@ -28,7 +29,7 @@ class Index:
         uid = read_uid(manifest)
         if uid is None:
             return
-        entries = read_api_key(manifest, self._rights)
+        entries = read_api_key(manifest, self._rights, with_agent=self._with_agents)
         for old in self._of_object.get(uid, ()):
             for entry in entries:
                 if entry.is_same_key_as(old):

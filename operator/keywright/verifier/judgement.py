@@ -81,6 +81,10 @@ class Judge(Generic[T]):
         self._used = used
         self._wall_clock = wall_clock
         self._monotonic = monotonic
+        self.decided: Entry | Refusal | None = None
+        """What the newest answer was about: the allowed key, the refusal, or ``None`` if no key was needed. It is good
+        until the loop takes its next turn.
+        """
 
     def publish(self, acceptance: Acceptance) -> None:
         """Judge by other classes from the next request on."""
@@ -112,6 +116,7 @@ class Judge(Generic[T]):
     def refuse(self, refusal: Refusal, asked: Asked, now: float, scopes: Sequence[str] = (), fields: bytes = b"") -> T:
         """Answer a request that can be refused without a look at its key, or after one."""
         self._metrics.refused[refusal.code] += 1
+        self.decided = refusal
         return self._answers.refuse(refusal, now, for_nginx=asked.for_nginx, scopes=scopes, fields=fields)
 
     async def _prove_first(
@@ -139,6 +144,7 @@ class Judge(Generic[T]):
             return self.refuse(refusal, asked, now, need.scopes if refusal.code is Code.INSUFFICIENT_SCOPE else ())
         if outcome is None:
             self._metrics.allowed += 1
+            self.decided = None
             return self._answers.allow_anonymous(now)
         return self.refuse(outcome, asked, now)
 
@@ -184,6 +190,7 @@ class Judge(Generic[T]):
         fields = quota.fields(ruling) if ruling is not None else b""
         if ruling is not None and ruling.retry_after:
             self._metrics.refused[verdicts.RATE_LIMITED.code] += 1
+            self.decided = verdicts.RATE_LIMITED
             return answers.refuse(verdicts.RATE_LIMITED, now, for_nginx=asked.for_nginx, fields=fields)
         return self._allow(answers, entry, permits, need, asked, now, fields)
 
@@ -204,6 +211,7 @@ class Judge(Generic[T]):
             if consent is not None:
                 return self._allow_later(consent, entry, need, asked, fields)
         self._metrics.allowed += 1
+        self.decided = entry
         if self._used is not None:
             self._used[entry] = now
         return answers.allow(entry, permits, now, fields)

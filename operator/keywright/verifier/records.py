@@ -11,6 +11,7 @@ import sys
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
+from enum import StrEnum
 from typing import Any
 
 from keywright.domain import hashing
@@ -21,12 +22,23 @@ from keywright.verifier.limits import KeyLimits, Quota, read_key_limits
 from keywright.verifier.rights import Rights, RightsPool, read_owner
 from keywright.verifier.verdicts import Refusal
 
-__all__ = ["Entry", "read_api_key", "read_uid"]
+__all__ = ["Entry", "KeyState", "read_api_key", "read_uid"]
 
 # What the API server allows in names, and what may therefore stand in an identity header unescaped.
 _NAME = re.compile(r"[a-z0-9](?:[-.a-z0-9]*[a-z0-9])?", re.ASCII)
 _KEY_ID = re.compile(r"[0-9A-Za-z]{12}", re.ASCII)
+_LONGEST_AGENT = 128
 _FINGERPRINT = re.compile(r"[0-9a-f]{16}", re.ASCII)
+
+
+class KeyState(StrEnum):
+    """What became of a key record."""
+
+    LIVE = "live"
+    RETIRING = "retiring"
+    SUSPENDED = "suspended"
+    EXPIRED = "expired"
+    REVOKED = "revoked"
 
 
 @dataclass(slots=True, eq=False, kw_only=True)
@@ -35,7 +47,7 @@ class Entry:
 
     ``barred`` is the refusal that a proven key gets for as long as its ApiKey is revoked, suspended or not allowed.
     ``owner`` is the user on whose behalf it acts, printable, with ``groups`` in order; ``rights`` are shared by all
-    keys that may do the same.
+    keys that may do the same. ``agent`` is its display name, kept for audit lines only.
     ``proof`` is the keyed digest of the plain key that was proven against ``hash``; it lives and dies with
     the triple of uid, id and hash (invariant 12). ``quota`` is what a request is charged to, kept from the last
     request for as long as the class's limits are the same.
@@ -57,6 +69,7 @@ class Entry:
     groups: tuple[str, ...]
     rights: Rights
     limits: KeyLimits | None
+    agent: str | None = None
     proof: bytes | None = None
     quota: Quota | None = None
 
@@ -66,6 +79,16 @@ class Entry:
     def is_same_key_as(self, other: "Entry") -> bool:
         """Whether a proof of one is a proof of the other."""
         return self.uid == other.uid and self.key_id == other.key_id and self.hash == other.hash
+
+    def state(self, now: float) -> KeyState:
+        """In the order in which a verdict looks at it."""
+        if self.barred is verdicts.REVOKED:
+            return KeyState.REVOKED
+        if self.ends_at <= now:
+            return KeyState.EXPIRED
+        if self.barred is not None:
+            return KeyState.SUSPENDED
+        return KeyState.RETIRING if self.is_retiring else KeyState.LIVE
 
     def precedes(self, other: "Entry") -> bool:
         """Whether this one keeps a key id that both claim: the older does (invariant 11)."""
@@ -84,7 +107,7 @@ def read_uid(manifest: Mapping[str, Any]) -> str | None:
         return None
 
 
-def read_api_key(manifest: Mapping[str, Any], pool: RightsPool) -> tuple[Entry, ...]:
+def read_api_key(manifest: Mapping[str, Any], pool: RightsPool, *, with_agent: bool = False) -> tuple[Entry, ...]:
     """The entries of an ApiKey: none when it is being deleted, has no keys yet, or cannot be read."""
     try:
         if manifest["metadata"].get("deletionTimestamp") is not None:
@@ -93,13 +116,16 @@ def read_api_key(manifest: Mapping[str, Any], pool: RightsPool) -> tuple[Entry, 
         records = status.get("keys") or []
         if not isinstance(records, list) or not records:
             return ()
-        facts = _read_object(manifest["metadata"], _mapping(manifest.get("spec")), status, pool)
+        spec = _mapping(manifest.get("spec"))
+        facts = _read_object(manifest["metadata"], spec, status, pool)
+        agent = _agent(spec) if with_agent else None
     except (_OddError, KeyError, TypeError, ValueError, AttributeError, OverflowError):
         return ()
     entries: dict[bytes, Entry] = {}
     for record in records:
         try:
             entry = _read_record(record, facts)
+            entry.agent = agent
         except (_OddError, KeyError, TypeError, ValueError, AttributeError, OverflowError):
             continue
         entries.setdefault(entry.key_id, entry)
@@ -210,6 +236,12 @@ def _mapping(value: Any) -> Mapping[str, Any]:
     if not isinstance(value, dict):
         raise _OddError
     return value
+
+
+def _agent(spec: Mapping[str, Any]) -> str | None:
+    """The display name, which is one object for all keys that are called so. It is for people: no odd one matters."""
+    name = spec.get("displayName")
+    return sys.intern(name) if isinstance(name, str) and 0 < len(name) <= _LONGEST_AGENT else None
 
 
 def _flag(value: Any) -> bool:

@@ -60,7 +60,8 @@ class Request:
     """One request at a time; the same object is read into again and again.
 
     ``is_plain`` says that nothing about the request touches the connection: no HEAD, no body, no close. ``length`` is
-    that of a body that has been announced; ``None`` if it comes in chunks.
+    that of a body that has been announced; ``None`` if it comes in chunks. ``peer`` is who has connected, an address or
+    ``unix``.
     """
 
     __slots__ = (
@@ -77,6 +78,7 @@ class Request:
         "is_plain",
         "length",
         "method",
+        "peer",
         "target",
         "wants_close",
     )
@@ -95,6 +97,7 @@ class Request:
         self.target = b""
         self.host = b""
         self.length: int | None = None
+        self.peer = ""
         self.credentials: list[Field] = []
         self.wants_close = False
         self.has_body = False

@@ -20,6 +20,9 @@ from keywright.kube.reflector import Reflector
 from keywright.verifier.acceptance import Acceptance
 from keywright.verifier.admin import AdminEndpoint
 from keywright.verifier.answers import Answers
+from keywright.verifier.audit import Audit
+from keywright.verifier.audit_sink import AuditSink
+from keywright.verifier.audited import AuditedEndpoint
 from keywright.verifier.classes import Classes
 from keywright.verifier.engine import Engine
 from keywright.verifier.freshness import Freshness, Watched
@@ -38,6 +41,7 @@ from keywright.verifier.responses import Dater
 from keywright.verifier.rules_file import RulesFile
 from keywright.verifier.settings import VerifierSettings
 from keywright.verifier.store_address import StoreAddress, parse_store
+from keywright.verifier.timed import TimedHandler
 from keywright.verifier.upkeep import publisher_for, reflectors_for
 from keywright.verifier.usage import Used
 from keywright.verifier.verify_endpoint import VerifyEndpoint
@@ -79,16 +83,17 @@ class Verifier:
     verify_hub: Hub
     admin_hub: Hub
     used: Used | None
+    audit: Audit | None
 
 
 def assemble(settings: VerifierSettings, watches: Sequence[Watched]) -> Verifier:
     """Connect the parts. ``watches`` may be filled until the first request, and :class:`Owners` given its client.
 
     Raises:
-        KeywrightError: if the rate limit store that was asked for cannot be used as things are.
+        KeywrightError: if the audit log or the rate limit store that was asked for cannot be used as things are.
 
     """
-    metrics, dater, index = Metrics(), Dater(), Index()
+    metrics, dater, index = Metrics(), Dater(), Index(with_agents=settings.audit is not None)
     prover = Prover(index.entries, workers=settings.argon2_workers, capacity=settings.argon2_queue, metrics=metrics)
     freshness = Freshness(watches, settings.max_staleness)
     rules = RulesFile(settings.rules, metrics) if settings.rules is not None else None
@@ -98,7 +103,9 @@ def assemble(settings: VerifierSettings, watches: Sequence[Watched]) -> Verifier
     owners = Owners(metrics, keep=settings.owner_cache)
     engine = Engine(index, prover, metrics)
     judge = Judge(engine, limiter, owners, freshness, metrics, lambda each: Answers(each, dater), used=used)
-    endpoint = VerifyEndpoint(judge, gate, dater)
+    audit = _audit(settings, index)
+    watched = AuditedEndpoint.headers(settings.request_from, rules) if audit is not None else ()
+    endpoint = VerifyEndpoint(judge, gate, dater, also_watched=watched)
     introspection = None
     if settings.introspect is not None:
         introspection = Introspection(
@@ -117,7 +124,9 @@ def assemble(settings: VerifierSettings, watches: Sequence[Watched]) -> Verifier
             introspection.publish(acceptance)
 
     classes = Classes(settings.classes, publish)
-    verify_hub = Hub(endpoint, Limits(connections=settings.max_connections), metrics, dater)
+    handler = AuditedEndpoint(endpoint, audit, settings.request_from, rules) if audit is not None else endpoint
+    timed = TimedHandler(handler, metrics.answer_seconds)
+    verify_hub = Hub(timed, Limits(connections=settings.max_connections), metrics, dater)
     admin = AdminEndpoint(
         freshness=freshness,
         index=index,
@@ -128,6 +137,7 @@ def assemble(settings: VerifierSettings, watches: Sequence[Watched]) -> Verifier
         verify_hub=verify_hub,
         rules=rules,
         introspection=introspection,
+        audit=audit,
     )
     return Verifier(
         index=index,
@@ -143,6 +153,7 @@ def assemble(settings: VerifierSettings, watches: Sequence[Watched]) -> Verifier
         # Its traffic is nobody's business but its own, so it has counters that nobody reads.
         admin_hub=Hub(admin, Limits(connections=64), Metrics(), dater),
         used=used,
+        audit=audit,
     )
 
 
@@ -162,6 +173,9 @@ async def _serve(settings: VerifierSettings) -> int:
         verifier.rules.look()
     async with AsyncExitStack() as stack:
         stack.callback(verifier.prover.close)
+        if verifier.audit is not None:
+            verifier.audit.start()
+            stack.callback(verifier.audit.close)
         client = await stack.enter_async_context(connect(cluster))
         if verifier.rules is not None:
             # Only rules ask for owners. With sockets of their own, for watches keep theirs.
@@ -215,7 +229,14 @@ def _for_ever(verifier: Verifier, watches: Sequence[Reflector]) -> list[Coroutin
         verifier.admin_hub.keep_sweeping(),
         *([verifier.rules.keep_looking()] if verifier.rules is not None else []),
         *verifier.limiter.chores(),
+        *([verifier.audit.keep_summarising()] if verifier.audit is not None else []),
     ]
+
+
+def _audit(settings: VerifierSettings, index: Index) -> Audit | None:
+    if settings.audit is None:
+        return None
+    return Audit(AuditSink(settings.audit), index.entries, allowed=settings.audit_allowed)
 
 
 _MEANWHILE = {

@@ -11,6 +11,7 @@ from typing import TypeVar
 from keywright.addresses import Tcp, parse_tcp
 from keywright.domain.times import parse_duration
 from keywright.errors import KeywrightError
+from keywright.verifier.audit_sink import STANDARD_OUTPUT
 from keywright.verifier.limiter import OnFailure
 from keywright.verifier.listener import Address, parse_address
 from keywright.verifier.originals import Source
@@ -55,6 +56,8 @@ class VerifierSettings:
     max_connections: int = 1024
     usage: bool = True
     usage_interval: float = 60.0
+    audit: Path | None = None
+    audit_allowed: float = 1.0
     rate_limit_store: StoreAddress | None = None
     rate_limit_store_file: Path | None = None
     rate_limit_on_failure: OnFailure = OnFailure.LOCAL
@@ -102,6 +105,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     flag("argon2-workers", "argon2 runs at a time (default: cores less one, at most 4)", "N")
     flag("argon2-queue", "first uses that may wait for an argon2 run (default: 64)", "N")
     flag("max-connections", "client connections at a time (default: 1024)", "N")
+    flag(
+        "audit",
+        "write a JSON line for each decision: a file, - for standard output, or off (default: off)",
+        "FILE|-|off",
+    )
+    flag("audit-allowed", "share of the allowed requests that get an audit line (default: 1, all)", "SHARE")
     flag("usage", "publish when keys were last used, as ApiKeyUsage (default: on)", "on|off")
     flag("usage-interval", "how often; what a crash loses (default: 1m)", "TIME")
     flag("rate-limit-store", "Redis or Valkey that counts for all verifiers (default: each counts for itself)", "URL")
@@ -161,6 +170,8 @@ def from_arguments(arguments: argparse.Namespace, environment: Mapping[str, str]
         argon2_queue=count("argon2-queue", defaults.argon2_queue),
         max_connections=count("max-connections", defaults.max_connections),
         usage=read("usage", _switch, defaults.usage, "on or off"),
+        audit=read("audit", _audit, None, "a file, - for standard output, or off"),
+        audit_allowed=read("audit-allowed", _share, defaults.audit_allowed, "a share from 0 to 1, as in 0.01"),
         usage_interval=read("usage-interval", _interval, defaults.usage_interval, "1s or more, as in 1m"),
         rate_limit_store=_store(arguments.rate_limit_store, environment.get(_twin("rate-limit-store"))),
         rate_limit_store_file=read("rate-limit-store-file", Path, None, "a file"),
@@ -176,6 +187,7 @@ def from_arguments(arguments: argparse.Namespace, environment: Mapping[str, str]
 
 
 def _check(settings: VerifierSettings) -> None:
+    _check_introspection(settings)
     if (settings.tls_cert is None) != (settings.tls_key is None):
         raise KeywrightError("--tls-cert and --tls-key belong together: give both, or neither")
     if settings.client_ca is not None and settings.tls_cert is None:
@@ -184,6 +196,20 @@ def _check(settings: VerifierSettings) -> None:
         raise KeywrightError("--grpc-listen has no TLS and excludes --tls-cert: give one of them, or two verifiers")
     if settings.all_namespaces and settings.namespaces:
         raise KeywrightError("--namespace and --all-namespaces exclude each other: give one of them")
+    if settings.audit is not None and settings.grpc_listen is not None:
+        raise KeywrightError(
+            "--audit has no lines for --grpc-listen and excludes it: give one of them, or two verifiers"
+        )
+    if settings.audit is None and settings.audit_allowed != 1:
+        raise KeywrightError("--audit-allowed is about the audit log: give --audit too")
+    has_store = settings.rate_limit_store is not None
+    if has_store and settings.rate_limit_store_file is not None:
+        raise KeywrightError("--rate-limit-store and --rate-limit-store-file exclude each other: give one of them")
+    if settings.rate_limit_on_failure is not OnFailure.LOCAL and not (has_store or settings.rate_limit_store_file):
+        raise KeywrightError("--rate-limit-on-failure is about a store: give --rate-limit-store-file too")
+
+
+def _check_introspection(settings: VerifierSettings) -> None:
     for caller in settings.introspect_callers:
         if not _CALLER.fullmatch(caller):
             raise KeywrightError(f"--introspect-caller {caller!r} is not possible: use NAMESPACE/NAME of an ApiKey")
@@ -191,11 +217,6 @@ def _check(settings: VerifierSettings) -> None:
         raise KeywrightError(
             "--introspect and --introspect-caller belong together: give the scope, and each ApiKey that may ask"
         )
-    has_store = settings.rate_limit_store is not None
-    if has_store and settings.rate_limit_store_file is not None:
-        raise KeywrightError("--rate-limit-store and --rate-limit-store-file exclude each other: give one of them")
-    if settings.rate_limit_on_failure is not OnFailure.LOCAL and not (has_store or settings.rate_limit_store_file):
-        raise KeywrightError("--rate-limit-on-failure is about a store: give --rate-limit-store-file too")
 
 
 def _store(flag: str | None, twin: str | None) -> StoreAddress | None:
@@ -251,6 +272,21 @@ def _scope(text: str) -> str:
     if not SCOPE.fullmatch(text):
         raise ValueError(text)
     return text
+
+
+def _audit(text: str) -> Path | None:
+    if text == "off":
+        return None
+    if text == "on":
+        raise ValueError(text)
+    return STANDARD_OUTPUT if text == "-" else Path(text)
+
+
+def _share(text: str) -> float:
+    share = float(text)
+    if not 0 <= share <= 1:
+        raise ValueError
+    return share
 
 
 def _switch(text: str) -> bool:

@@ -1,7 +1,7 @@
 """``/verify``: from a request head to what is judged, and to the bytes of an answer."""
 
 import time
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable, Collection, Coroutine
 from collections.abc import Set as AbstractSet
 from typing import Any
 
@@ -11,6 +11,7 @@ from keywright.verifier.gate import Gate
 from keywright.verifier.judgement import Judge
 from keywright.verifier.needs import ANY_KEY, NOT_UNDERSTOOD, add_scopes
 from keywright.verifier.queries import PLAIN, read_query
+from keywright.verifier.records import Entry
 from keywright.verifier.request import Request
 from keywright.verifier.responses import Dater, problem
 from keywright.verifier.verdicts import Refusal
@@ -27,14 +28,25 @@ class VerifyEndpoint:
     """The handler of the verify listener. It serves ``/verify`` and nothing else."""
 
     def __init__(
-        self, judge: Judge[bytes], gate: Gate | None, dater: Dater, *, wall_clock: Callable[[], float] = time.time
+        self,
+        judge: Judge[bytes],
+        gate: Gate | None,
+        dater: Dater,
+        *,
+        also_watched: Collection[bytes] = (),
+        wall_clock: Callable[[], float] = time.time,
     ) -> None:
         self._judge = judge
         self._gate = gate
         self._dater = dater
         self._wall_clock = wall_clock
-        self._always = {AUTHORIZATION, *(gate.headers if gate is not None else ())}
+        self._always = {AUTHORIZATION, *(gate.headers if gate is not None else ()), *also_watched}
         self._watched = set(self._always)
+
+    @property
+    def decided(self) -> Entry | Refusal | None:
+        """What the newest answer was about (:attr:`Judge.decided`)."""
+        return self._judge.decided
 
     @property
     def watched(self) -> AbstractSet[bytes]:

@@ -42,6 +42,12 @@ class Cluster:
     def remove(self, plural: str, uid: str) -> None:
         self._tell(plural, "DELETED", self.objects[plural].pop(uid))
 
+    def forget_the_past(self) -> None:
+        """As after a compaction: every watch breaks off, and has to begin with a list."""
+        gone = {"kind": "Status", "apiVersion": "v1", "status": "Failure", "reason": "Expired", "code": 410}
+        for _, _, queue in self._watchers:
+            queue.put_nowait({"type": "ERROR", "object": gone})
+
     def _tell(self, plural: str, kind: str, manifest: dict[str, Any]) -> None:
         for watched, namespace, queue in self._watchers:
             if watched == plural and namespace in (None, manifest["metadata"].get("namespace")):
@@ -78,7 +84,10 @@ class Cluster:
         await response.prepare(request)
         try:
             while True:
-                await response.write(json.dumps(await queue.get()).encode() + b"\n")
+                event = await queue.get()
+                await response.write(json.dumps(event).encode() + b"\n")
+                if event["type"] == "ERROR":
+                    return response
         finally:
             self._watchers.remove(watcher)
 

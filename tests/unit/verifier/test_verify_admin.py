@@ -1,15 +1,17 @@
 """The admin listener tells whether the verifier is alive and ready and what it has done, and no more."""
 
+import asyncio
 import re
 import time
 from collections.abc import AsyncIterator
+from typing import Any
 
 import pytest
 
 from keywright.addresses import Tcp
 from keywright.verifier.listener import listen
-from tests.unit.verifier.builders import CHEAP, api_key, mint, record, with_other_secret
-from tests.unit.verifier.wire import Reply, Served
+from tests.unit.verifier.builders import CHEAP, api_key, at, mint, record, with_other_secret
+from tests.unit.verifier.wire import Reply, Served, read_reply
 
 KEY = mint()
 
@@ -72,6 +74,52 @@ async def test_metrics_count_what_happened(admin: Served, served: Served) -> Non
     assert values["keywright_verifier_watch_age_seconds"] < 5
 
 
+async def test_keys_are_counted_by_what_became_of_them(admin: Served, served: Served) -> None:
+    """At the moment of the question, in the order in which a verdict looks: revoked, past its end, suspended."""
+    states: dict[str, dict[str, Any]] = {
+        "live": {},
+        "retiring": {"record": {"state": "Retiring", "expiresAt": at(86400)}},
+        "suspended": {"spec": {"suspended": True}},
+        "expired": {"spec": {"suspended": True}, "record": {"expiresAt": at(-1)}},
+        "revoked": {"spec": {"revoked": True}, "record": {"expiresAt": at(-1)}},
+    }
+    for number, (state, how) in enumerate(states.items()):
+        manifest = api_key(record(mint(number), **how.get("record", {})), uid=state, spec=how.get("spec"))
+        served.verifier.index.put(manifest)
+    values = samples(await admin.ask(target="/metrics"))
+    assert {state: values[f'keywright_verifier_keys_by_state{{state="{state}"}}'] for state in states} == dict.fromkeys(
+        states, 1
+    )
+
+
+async def test_keys_that_come_while_they_are_counted_do_no_harm(admin: Served, served: Served) -> None:
+    """Several turns of the loop are taken for a scrape, and the watch goes on meanwhile."""
+    index, coming = served.verifier.index, api_key(record(mint(5000)), uid="comes")
+    for number in range(1200):
+        index.put(api_key(record(mint(number)), uid=f"uid-{number}", name=f"key-{number}"))
+    reader, writer = await admin.connect()
+    for _ in range(20):
+        writer.write(b"GET /metrics HTTP/1.1\r\nHost: v\r\n\r\n")
+        reply = asyncio.create_task(read_reply(reader))
+        while not reply.done():
+            await asyncio.sleep(0)
+            index.remove("comes") if "comes" in index.uids() else index.put(coming)
+        assert samples(reply.result())['keywright_verifier_keys_by_state{state="live"}'] in (1200, 1201)
+
+
+async def test_answers_are_timed(admin: Served, served: Served) -> None:
+    """One in 16 of those given at once stands for the others, and each of those that had to be waited for is there."""
+    served.verifier.index.put(api_key(record(KEY, hashed=CHEAP)))
+    await served.present(KEY.text)
+    assert samples(await admin.ask(target="/metrics"))["keywright_verifier_answer_duration_seconds_count"] == 1
+    for _ in range(31):
+        await served.present(KEY.text)
+    values = samples(await admin.ask(target="/metrics"))
+    assert values["keywright_verifier_answer_duration_seconds_count"] == 1 + 16
+    assert 0 < values["keywright_verifier_answer_duration_seconds_sum"] < 5
+    assert values['keywright_verifier_answer_duration_seconds_bucket{le="+Inf"}'] == 1 + 16
+
+
 async def test_metrics_hold_nothing_of_requests(admin: Served, served: Served) -> None:
     """Neither a key nor a header nor a path becomes a label."""
     served.verifier.index.put(api_key(record(KEY)))
@@ -113,8 +161,10 @@ def samples(reply: Reply) -> dict[str, float]:
         if line.startswith("# "):
             family = line.split(" ")[2]
             continue
-        match = re.fullmatch(r'([a-z_]+[a-z0-9_]*)(\{(?:code|by|outcome)="[a-z_]+"\})? ([0-9.e+-]+)', line)
+        match = re.fullmatch(
+            r'([a-z_]+[a-z0-9_]*)(\{(?:code|by|outcome|state|le)="[A-Za-z0-9_.+-]+"\})? ([0-9.e+-]+)', line
+        )
         assert match is not None, line
-        assert match[1] == family
+        assert match[1] in (family, f"{family}_bucket", f"{family}_sum", f"{family}_count")
         values[match[1] + (match[2] or "")] = float(match[3])
     return values

@@ -105,6 +105,28 @@ async def test_it_follows_the_cluster(tmp_path: Path) -> None:
         assert (await verifier.until(OTHER.text, 401)).code == "invalid_key"
 
 
+async def test_what_a_broken_watch_did_not_tell_is_found_by_the_next_list(tmp_path: Path) -> None:
+    """Deleted, revoked and made while the watch was blind: after 410 Gone a list puts all of it right."""
+    revoked, made = mint(3), mint(4)
+    async with running(tmp_path) as verifier:
+        keys = verifier.cluster.objects["apikeys"]
+        verifier.cluster.put("apikeys", api_key(record(OTHER, hashed=CHEAP), uid="uid-2"))
+        verifier.cluster.put("apikeys", api_key(record(revoked), uid="uid-3"))
+        await verifier.until_logged("in sync")
+        for each in (KEY, OTHER, revoked):
+            await verifier.until(each.text, 200)
+        del keys["uid-2"]
+        keys["uid-3"] = api_key(record(revoked), uid="uid-3", spec={"revoked": True})
+        keys["uid-4"] = api_key(record(made), uid="uid-4")
+        await asyncio.sleep(0.2)
+        assert (await verifier.present(OTHER.text)).status == 200
+        verifier.cluster.forget_the_past()
+        assert (await verifier.until(OTHER.text, 401)).code == "invalid_key"
+        assert (await verifier.until(revoked.text, 401)).code == "revoked_key"
+        assert (await verifier.until(made.text, 200)).status == 200
+        assert (await verifier.present(KEY.text)).status == 200
+
+
 async def test_it_trusts_its_own_namespace(tmp_path: Path) -> None:
     """Without a word about namespaces, only the keys beside the verifier are read."""
     async with running(tmp_path) as verifier:

@@ -7,6 +7,7 @@ import pytest
 
 from keywright.addresses import Tcp
 from keywright.errors import KeywrightError
+from keywright.verifier.audit_sink import STANDARD_OUTPUT
 from keywright.verifier.limiter import OnFailure
 from keywright.verifier.listener import Unix
 from keywright.verifier.originals import Source
@@ -47,6 +48,7 @@ def test_every_flag() -> None:
         *["--namespace", "a", "--namespace", "b", "--class", "x", "--class", "y", "--max-staleness", "2m30s"],
         *["--argon2-workers", "3", "--argon2-queue", "7", "--max-connections", "9"],
         *["--usage", "off", "--usage-interval", "5m"],
+        *["--audit", "a.jsonl", "--audit-allowed", "0.25"],
         *["--rate-limit-store-file", "r", "--rate-limit-on-failure", "closed"],
         *["--owner-cache", "30s", "--introspect", "keys:introspect"],
         *["--introspect-caller", "a/b", "--introspect-caller", "a/c.d"],
@@ -65,6 +67,8 @@ def test_every_flag() -> None:
         max_connections=9,
         usage=False,
         usage_interval=300.0,
+        audit=Path("a.jsonl"),
+        audit_allowed=0.25,
         rate_limit_store_file=Path("r"),
         rate_limit_on_failure=OnFailure.CLOSED,
         owner_cache=30.0,
@@ -113,6 +117,7 @@ def test_a_flag_wins_over_its_twin() -> None:
         (["--listen", "8080"], "--listen"),
         (["--listen", "host:http"], "--listen"),
         (["--grpc-listen", "8080"], "--grpc-listen"),
+        (["--grpc-listen", "127.0.0.1:1", "--audit", "-"], "--audit"),
         (["--grpc-listen", "127.0.0.1:1", "--tls-cert", "a", "--tls-key", "b"], "--grpc-listen"),
         (["--listen", "host:70000"], "--listen"),
         (["--listen", "::1:80"], "--listen"),
@@ -127,6 +132,9 @@ def test_a_flag_wins_over_its_twin() -> None:
         (["--usage", "maybe"], "--usage"),
         (["--usage-interval", "0s"], "--usage-interval"),
         (["--usage-interval", "often"], "--usage-interval"),
+        (["--audit", "on"], "--audit"),
+        *((["--audit", "-", "--audit-allowed", share], "--audit-allowed") for share in ("1.1", "-1", "nan", "1%")),
+        (["--audit-allowed", "0.5"], "--audit too"),
         (["--tls-cert", "c"], "--tls-key"),
         (["--tls-key", "k"], "--tls-cert"),
         (["--client-ca", "a"], "--tls-cert"),
@@ -151,6 +159,14 @@ def test_what_cannot_be_is_one_line(arguments: list[str], names: str) -> None:
     assert names in text
     assert "\n" not in text
     assert ": use " in text or ": give " in text
+
+
+def test_where_audit_lines_go() -> None:
+    """Nowhere unless asked for; a file, or standard output."""
+    assert (settle().audit, settle("--audit", "off").audit) == (None, None)
+    assert settle("--audit", "-").audit == STANDARD_OUTPUT
+    given = settle(KEYWRIGHT_AUDIT="/var/log/a", KEYWRIGHT_AUDIT_ALLOWED="0")
+    assert (given.audit, given.audit_allowed) == (Path("/var/log/a"), 0.0)
 
 
 def test_a_wrong_twin_is_one_line_too() -> None:

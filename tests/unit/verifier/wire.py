@@ -126,6 +126,8 @@ async def serving(settings: VerifierSettings | None = None, limits: Limits | Non
     verifier = assemble(settings or VerifierSettings(argon2_workers=2), [watch])
     if verifier.rules is not None:
         verifier.rules.look()
+    if verifier.audit is not None:
+        verifier.audit.start()
     hub = verifier.verify_hub
     if limits is not None:
         hub.limits = limits
@@ -142,3 +144,5 @@ async def serving(settings: VerifierSettings | None = None, limits: Limits | Non
         await hub.stop(0)
         await asyncio.sleep(0)
         verifier.prover.close()
+        if verifier.audit is not None:
+            verifier.audit.close()
