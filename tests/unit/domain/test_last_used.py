@@ -73,10 +73,12 @@ REPORTS = st.dictionaries(st.sampled_from([KEY.id, OLD.id, "0" * 12]), INSTANTS)
 @given(st.lists(st.tuples(REPORTS, INSTANTS), max_size=8))
 def test_last_used_only_moves_forward_and_by_the_hour(steps: list[tuple[dict[str, datetime], datetime]]) -> None:
     """Whatever is reported and however the clock steps: never back, and a second write within an hour of what is on
-    record only to tell of a replaced key, which happens once.
+    record only to tell of a replaced key, which happens once, or because the clock was set back in between.
     """
-    status, urgent = ROTATED, 0
+    status, urgent, latest, set_back = ROTATED, 0, steps[0][1] if steps else NOW, 0
     for uses, now in steps:
+        set_back += now < latest
+        latest = now
         folded = usage.fold(status, uses, now)
         assert usage.fold(folded, uses, now) == folded
         for before, after in zip(status.keys, folded.keys, strict=True):
@@ -84,7 +86,7 @@ def test_last_used_only_moves_forward_and_by_the_hour(steps: list[tuple[dict[str
         if folded != status and status.last_used_at is not None and now - status.last_used_at < EVERY:
             urgent += 1
         status = folded
-    assert urgent <= 1
+    assert urgent <= 1 + set_back
 
 
 def settled(status: Status, **fields: object) -> Status:
