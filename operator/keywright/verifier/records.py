@@ -15,7 +15,7 @@ from enum import StrEnum
 from typing import Any
 
 from keywright.domain import hashing
-from keywright.domain.apikey import earliest
+from keywright.domain.apikey import Phase, earliest
 from keywright.domain.times import parse_duration, parse_instant
 from keywright.verifier import verdicts
 from keywright.verifier.limits import KeyLimits, Quota, read_key_limits
@@ -146,6 +146,7 @@ class _Facts:
     groups: tuple[str, ...]
     rights: Rights
     limits: KeyLimits | None
+    expired_id: str | None
     ends: datetime | None
     ttl: Any
 
@@ -180,6 +181,8 @@ def _read_object(
         groups=tuple(sys.intern(each) for each in sorted(owner[1])) if owner is not None else (),
         rights=pool.read(class_name, spec, effective),
         limits=read_key_limits(spec, status),
+        # Judged by the operator's clock once, and for good: no clock that is set back brings it to life.
+        expired_id=status.get("currentKeyId") if status.get("phase") == Phase.EXPIRED else None,
         ends=_instant(spec.get("expiresAt")),
         ttl=parse_duration(_text(ttl)) if ttl is not None else None,
     )
@@ -207,7 +210,7 @@ def _read_record(record: Mapping[str, Any], facts: _Facts) -> Entry:
         hash=stored,
         fingerprint=bytes.fromhex(printed) if printed is not None else None,
         issued_at=int(issued_at.timestamp()),
-        ends_at=ends.timestamp() if ends is not None else math.inf,
+        ends_at=_ends_at(ends) if key_id != facts.expired_id else -math.inf,
         is_retiring=record.get("state") == "Retiring",
         barred=facts.barred,
         owner=facts.owner,
@@ -215,6 +218,10 @@ def _read_record(record: Mapping[str, Any], facts: _Facts) -> Entry:
         rights=facts.rights,
         limits=facts.limits,
     )
+
+
+def _ends_at(ends: datetime | None) -> float:
+    return ends.timestamp() if ends is not None else math.inf
 
 
 def _text(value: Any) -> str:

@@ -51,6 +51,7 @@ def test_the_first_end_counts(spec: dict[str, Any], expires_at: float | None, en
         ({"suspended": True, "revoked": True}, {}, "revoked_key"),
         ({"suspended": True, "expiresAt": at(-1)}, {}, "expired_key"),
         ({"revoked": True, "expiresAt": at(-1)}, {}, "revoked_key"),
+        ({"expiresAt": at(3600)}, {"phase": "Expired", "currentKeyId": KEY.key_id}, "expired_key"),
     ],
 )
 async def test_what_restricts_acts_from_spec_and_status(
