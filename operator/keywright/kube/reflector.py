@@ -12,7 +12,7 @@ from collections.abc import Collection
 from typing import Protocol
 
 from keywright.kube.client import ApiClient, Manifest
-from keywright.kube.errors import ApiError, GoneError, from_response
+from keywright.kube.errors import ApiError, ForbiddenError, GoneError, from_response
 from keywright.kube.resources import Resource
 
 __all__ = ["Reflector", "Sink"]
@@ -84,7 +84,10 @@ class Reflector:
                     # It worked for a while before it broke: a new outage, not more of the last one.
                     delay, was_failing = FIRST_BACKOFF, False
                 if not was_failing:
-                    logger.warning("%s; trying again until it answers", error)
+                    remedy = (
+                        " (bind the roles in deploy/rbac to this account)" if isinstance(error, ForbiddenError) else ""
+                    )
+                    logger.warning("%s%s; trying again until it answers", error, remedy)
                 was_failing = True
                 # A watch that broke resumes where it was; the API server says 410 if it cannot.
                 delay = await _pause(delay)

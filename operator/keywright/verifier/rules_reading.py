@@ -33,6 +33,8 @@ def read_rules(text: bytes) -> Rules | Problems:
         return (str(error),)
     if not isinstance(document, dict):
         return ("the file has no fields: write rules: and a list of them",)
+    if document.get("kind") == "ConfigMap":
+        return ("this is a ConfigMap: give the text of its data entry as a file",)
     reader = _Reader()
     reader.know(document, ("rules", "default"))
     rules = reader.rules(document.get("rules"))

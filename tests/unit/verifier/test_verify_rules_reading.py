@@ -9,6 +9,7 @@ from keywright.verifier.rules import Rules
 from keywright.verifier.rules_reading import read_rules
 
 ONE = {
+    "kind: ConfigMap": "this is a ConfigMap",
     "": "the file has no fields",
     "[]": "the file has no fields",
     "x": "the file has no fields",
