@@ -26,7 +26,7 @@ from keywright.kube.resources import (
 )
 from keywright.reconcile.ports import Clock, Ref
 
-__all__ = ["Call", "FakeApi", "FakeCluster", "SimulatedDeathError", "ref_of"]
+__all__ = ["Call", "Cluster", "FakeApi", "FakeCluster", "SimulatedDeathError", "ref_of"]
 
 KINDS = {
     APIKEYS: "ApiKey",
@@ -67,7 +67,41 @@ class Call:
         return " ".join(part for part in parts if part)
 
 
-class FakeCluster:
+class Cluster(Protocol):
+    """What carries out the requests of a client."""
+
+    def get(self, resource: Resource, namespace: str | None, name: str) -> Manifest: ...
+
+    def create(self, resource: Resource, namespace: str | None, manifest: Manifest) -> Manifest: ...
+
+    def update(
+        self, resource: Resource, namespace: str | None, name: str, manifest: Manifest, subresource: str | None = None
+    ) -> Manifest: ...
+
+    def delete(
+        self,
+        resource: Resource,
+        namespace: str | None,
+        name: str,
+        *,
+        uid: str | None = None,
+        resource_version: str | None = None,
+    ) -> None: ...
+
+    def edit(
+        self, resource: Resource, namespace: str | None, name: str, change: Callable[[Manifest], None]
+    ) -> Manifest:
+        """Read, change, write, as ``kubectl edit`` does. The status is changed as its subresource."""
+        before = self.get(resource, namespace, name)
+        after = _copy(before)
+        change(after)
+        if resource == APIKEYS and after.get("status") != before.get("status"):
+            written = self.update(resource, namespace, name, after, "status")
+            after["metadata"]["resourceVersion"] = written["metadata"]["resourceVersion"]
+        return self.update(resource, namespace, name, after)
+
+
+class FakeCluster(Cluster):
     """Objects by resource, namespace and name. Every manifest that goes in or out is a copy."""
 
     def __init__(self, clock: Clock) -> None:
@@ -177,18 +211,6 @@ class FakeCluster:
 
     # What users, the garbage collector and tests do.
 
-    def edit(
-        self, resource: Resource, namespace: str | None, name: str, change: Callable[[Manifest], None]
-    ) -> Manifest:
-        """Read, change, write, as ``kubectl edit`` does. The status is changed as its subresource."""
-        before = self.get(resource, namespace, name)
-        after = _copy(before)
-        change(after)
-        if resource == APIKEYS and after.get("status") != before.get("status"):
-            written = self.update(resource, namespace, name, after, "status")
-            after["metadata"]["resourceVersion"] = written["metadata"]["resourceVersion"]
-        return self.update(resource, namespace, name, after)
-
     def collect_garbage(self) -> list[str]:
         """Remove every object all of whose owners are gone, as the garbage collector does; return their names."""
         collected = []
@@ -249,28 +271,6 @@ class FakeCluster:
 
 
 _KEPT = ("uid", "creationTimestamp", "generation", "namespace", "deletionTimestamp")
-
-
-class Cluster(Protocol):
-    """What carries out the requests of a client."""
-
-    def get(self, resource: Resource, namespace: str | None, name: str) -> Manifest: ...
-
-    def create(self, resource: Resource, namespace: str | None, manifest: Manifest) -> Manifest: ...
-
-    def update(
-        self, resource: Resource, namespace: str | None, name: str, manifest: Manifest, subresource: str | None = None
-    ) -> Manifest: ...
-
-    def delete(
-        self,
-        resource: Resource,
-        namespace: str | None,
-        name: str,
-        *,
-        uid: str | None = None,
-        resource_version: str | None = None,
-    ) -> None: ...
 
 
 class FakeApi:

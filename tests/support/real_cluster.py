@@ -12,7 +12,7 @@ from kubernetes.client.exceptions import ApiException
 from keywright.kube.errors import ApiError, NotFoundError, from_response
 from keywright.kube.resources import APIKEYCLASSES, APIKEYS, APIKEYUSAGES, EVENTS, NAMESPACES, SECRETS, Resource
 from keywright.reconcile.ports import Clock
-from tests.support.fake_api import Watcher
+from tests.support.fake_api import Cluster, Watcher
 from tests.support.kube import Kube, Manifest
 
 __all__ = ["RealCluster"]
@@ -21,7 +21,7 @@ CLUSTERED = (APIKEYCLASSES, NAMESPACES)
 REMOVED = (APIKEYS, SECRETS, EVENTS, APIKEYUSAGES, APIKEYCLASSES)
 
 
-class RealCluster:
+class RealCluster(Cluster):
     """One namespace of a real API server. Watchers are told of what goes through here."""
 
     def __init__(self, kube: Kube, namespace: str, clock: Clock) -> None:
@@ -78,18 +78,6 @@ class RealCluster:
         self._tell("DELETED", resource, found)
 
     # What users, the garbage collector and tests do.
-
-    def edit(
-        self, resource: Resource, namespace: str | None, name: str, change: Callable[[Manifest], None]
-    ) -> Manifest:
-        """Read, change, write, as ``kubectl edit`` does. The status is changed as its subresource."""
-        before = self.get(resource, namespace, name)
-        after = json.loads(json.dumps(before))
-        change(after)
-        if resource == APIKEYS and after.get("status") != before.get("status"):
-            written = self.update(resource, namespace, name, after, "status")
-            after["metadata"]["resourceVersion"] = written["metadata"]["resourceVersion"]
-        return self.update(resource, namespace, name, after)
 
     def collect_garbage(self) -> list[str]:
         """Remove every Secret all of whose owners are gone; return their names."""
