@@ -22,21 +22,21 @@ def is_documented(family: str) -> bool:
 
 
 def test_the_operator_exposes_what_its_page_says(
-    plane: ControlPlane, admin: Kube, make_namespace: Namespaces, tmp_path: Path
+    own_plane: ControlPlane, own_admin: Kube, make_namespace: Namespaces, tmp_path: Path
 ) -> None:
     """Issued, rotated, due, refused: every family is there, well formed, linted, and in docs/metrics.md."""
-    namespace = make_namespace(admin)
+    namespace = make_namespace(own_admin)
     probes = free_address()
     flags = ["--health-listen", probes, "--lease", f"{namespace}/operator"]
-    with operator(plane.kubeconfig, tmp_path / "o", *flags, namespaces=[namespace], ready=False) as process:
+    with operator(own_plane.kubeconfig, tmp_path / "o", *flags, namespaces=[namespace], ready=False) as process:
         eventually(lambda: get(probes, "/readyz")[0] == 200, within=40, what=process.log)
-        admin.put_secret(namespace, {"metadata": {"name": "taken"}, "stringData": {"mine": "yes"}})
-        admin.apikey(namespace, "taken")
-        admin.apikey(namespace, "short", ttl="3s")
-        admin.apikey(namespace, "rotating", ttl="90d", rotation={})
-        admin.wait(namespace, "taken", Stalled="True/SecretConflict", within=40)
-        admin.wait(namespace, "short", Active="False/KeyExpired", within=40)
-        admin.wait(namespace, "rotating", Active="True", within=40)
+        own_admin.put_secret(namespace, {"metadata": {"name": "taken"}, "stringData": {"mine": "yes"}})
+        own_admin.apikey(namespace, "taken")
+        own_admin.apikey(namespace, "short", ttl="3s")
+        own_admin.apikey(namespace, "rotating", ttl="90d", rotation={})
+        own_admin.wait(namespace, "taken", Stalled="True/SecretConflict", within=40)
+        own_admin.wait(namespace, "short", Active="False/KeyExpired", within=40)
+        own_admin.wait(namespace, "rotating", Active="True", within=40)
 
         def settled() -> str | None:
             shown = get(probes, "/metrics")[2]
@@ -60,21 +60,21 @@ def test_the_operator_exposes_what_its_page_says(
 
 
 def test_the_verifier_exposes_what_its_page_says(
-    plane: ControlPlane, admin: Kube, make_namespace: Namespaces, tmp_path: Path
+    own_plane: ControlPlane, own_admin: Kube, make_namespace: Namespaces, tmp_path: Path
 ) -> None:
     """After an accepted and a refused request."""
-    namespace = make_namespace(admin)
+    namespace = make_namespace(own_admin)
     with (
-        operator(plane.kubeconfig, tmp_path / "o", namespaces=[namespace]),
-        verifier(plane.kubeconfig, tmp_path / "v", "--audit", str(tmp_path / "a"), namespaces=[namespace]) as (
+        operator(own_plane.kubeconfig, tmp_path / "o", namespaces=[namespace]),
+        verifier(own_plane.kubeconfig, tmp_path / "v", "--audit", str(tmp_path / "a"), namespaces=[namespace]) as (
             _,
             listen,
             admin_listen,
         ),
     ):
-        admin.apikey(namespace, "key")
-        admin.wait(namespace, "key", Active="True", within=40)
-        plain = admin.plain_key(namespace, "key")
+        own_admin.apikey(namespace, "key")
+        own_admin.wait(namespace, "key", Active="True", within=40)
+        plain = own_admin.plain_key(namespace, "key")
         eventually(lambda: get(listen, X_API_Key=plain)[0] == 200)
         assert get(listen, X_API_Key="nonsense")[0] == 401
         shown = get(admin_listen, "/metrics")[2]
