@@ -11,12 +11,12 @@ from typing import TypeVar
 from keywright.addresses import Tcp, parse_tcp
 from keywright.domain.times import parse_duration
 from keywright.errors import KeywrightError
-from keywright.verifier.audit_sink import STANDARD_OUTPUT
-from keywright.verifier.limiter import OnFailure
-from keywright.verifier.listener import Address, parse_address
-from keywright.verifier.originals import Source
-from keywright.verifier.rights import SCOPE
-from keywright.verifier.store_address import StoreAddress, parse_store
+from keywright.verifier.audit.sink import STANDARD_OUTPUT
+from keywright.verifier.http.listener import Address, parse_address
+from keywright.verifier.keys.rights import SCOPE
+from keywright.verifier.limits.limiter import OnFailure
+from keywright.verifier.limits.store_address import StoreAddress, parse_store
+from keywright.verifier.rules.originals import Source
 
 __all__ = ["VerifierSettings", "add_arguments", "from_arguments"]
 

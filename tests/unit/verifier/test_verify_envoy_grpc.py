@@ -12,9 +12,9 @@ import pytest
 
 from keywright.addresses import Tcp
 from keywright.errors import KeywrightError
-from keywright.verifier import envoy_auth_pb2 as wire
-from keywright.verifier.envoy_grpc import serve
-from keywright.verifier.listener import Unix
+from keywright.verifier.envoy import envoy_auth_pb2 as wire
+from keywright.verifier.envoy.endpoint import serve
+from keywright.verifier.http.listener import Unix
 from keywright.verifier.run import _serve_grpc
 from keywright.verifier.settings import VerifierSettings
 from tests.support.processes import free_address
@@ -168,6 +168,6 @@ def test_nobody_else_loads_it() -> None:
 
 async def test_a_missing_package_is_one_line(served: Served, monkeypatch: pytest.MonkeyPatch) -> None:
     """It names what to install."""
-    monkeypatch.setitem(sys.modules, "keywright.verifier.envoy_grpc", None)
+    monkeypatch.setitem(sys.modules, "keywright.verifier.envoy.endpoint", None)
     with pytest.raises(KeywrightError, match=r"pip install 'keywright\[grpc\]'"):
         await _serve_grpc(Tcp("127.0.0.1", 1), served.verifier)

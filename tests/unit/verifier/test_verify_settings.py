@@ -7,10 +7,10 @@ import pytest
 
 from keywright.addresses import Tcp
 from keywright.errors import KeywrightError
-from keywright.verifier.audit_sink import STANDARD_OUTPUT
-from keywright.verifier.limiter import OnFailure
-from keywright.verifier.listener import Unix
-from keywright.verifier.originals import Source
+from keywright.verifier.audit.sink import STANDARD_OUTPUT
+from keywright.verifier.http.listener import Unix
+from keywright.verifier.limits.limiter import OnFailure
+from keywright.verifier.rules.originals import Source
 from keywright.verifier.settings import VerifierSettings, add_arguments, from_arguments
 
 
