@@ -2,7 +2,6 @@
 
 import re
 from collections.abc import Coroutine, Sequence
-from collections.abc import Set as AbstractSet
 from typing import Any
 
 from keywright.domain import plainkey
@@ -10,6 +9,7 @@ from keywright.domain.plainkey import PlainKey
 from keywright.verifier.audit.audit import Audit, Case
 from keywright.verifier.http.request import Request
 from keywright.verifier.http.verify_endpoint import VerifyEndpoint
+from keywright.verifier.http.watched import Watched
 from keywright.verifier.keys.credentials import Field
 from keywright.verifier.rules.gate import RulesHolder
 from keywright.verifier.rules.originals import HEADERS, Source, find_original
@@ -31,29 +31,25 @@ class AuditedEndpoint:
         self._audit = audit
         self._source = source
         self._holder = holder
-        self._own = self.headers(source, holder)
 
     @staticmethod
     def headers(source: Source, holder: RulesHolder | None) -> frozenset[bytes]:
-        """What is read for the audit alone, in lower case. Rules have the description of the request read anyway."""
+        """What is read for the audit alone, in lower case. Rules have the request told anyway."""
         return frozenset({TRACEPARENT, *(HEADERS[source] if holder is None else ())})
 
     @property
-    def watched(self) -> AbstractSet[bytes]:
+    def watched(self) -> Watched:
         """The endpoint's."""
         return self._endpoint.watched
 
     def answer(self, request: Request) -> bytes | Coroutine[Any, Any, bytes]:
         """The endpoint's answer, of which a line is written."""
         fields = request.credentials
-        # One field alone cannot be taken for a repeated credential, whatever it is.
-        if len(fields) > 1:
-            request.credentials = [each for each in fields if each[0] not in self._own]
         answer = self._endpoint.answer(request)
         if not isinstance(answer, bytes):
-            return self._later(answer, self._describe(request, fields), fields)
+            return self._later(answer, self._describe(request), fields)
         if not answer.startswith(_NOT_FOUND) and self._audit.wants(self._endpoint.decided, request.peer):
-            self._tell(self._describe(request, fields), fields)
+            self._tell(self._describe(request), fields)
         return answer
 
     async def _later(self, answering: Coroutine[Any, Any, bytes], case: Case, fields: Sequence[Field]) -> bytes:
@@ -68,11 +64,11 @@ class AuditedEndpoint:
         # Of an allowed key everything is known already, and most are.
         self._audit.tell(decided, case, _presented(fields) if isinstance(decided, Refusal) else None)
 
-    def _describe(self, request: Request, fields: Sequence[Field]) -> Case:
-        traces = [value for name, value in fields if name == TRACEPARENT]
+    def _describe(self, request: Request) -> Case:
+        traces = [value for name, value in request.told if name == TRACEPARENT]
         found = _TRACEPARENT.fullmatch(traces[0]) if len(traces) == 1 else None
         trace = found[1] if found is not None else None
-        original = find_original(self._source, request, fields)
+        original = find_original(self._source, request)
         if original is None:
             return Case(request.peer, trace=trace)
         rule, rules = None, self._holder.rules if self._holder is not None else None
