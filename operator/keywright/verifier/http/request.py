@@ -15,6 +15,7 @@ from typing import Any
 
 import httptools
 
+from keywright.verifier.http.shapes import LONGEST, Shape
 from keywright.verifier.http.watched import Watched
 from keywright.verifier.keys.credentials import Field
 
@@ -63,7 +64,8 @@ class Request:
 
     ``is_plain`` says that nothing about the request touches the connection: no HEAD, no body, no close. ``length`` is
     that of a body that has been announced; ``None`` if it comes in chunks. ``peer`` is who has connected, an address or
-    ``unix``. ``credentials`` and ``told`` are the fields that were watched for, apart.
+    ``unix``. ``credentials`` and ``told`` are the fields that were watched for, apart. ``shape`` is what was known of
+    the head, if it was.
     """
 
     __slots__ = (
@@ -71,9 +73,12 @@ class Request:
         "_hosts",
         "_is_chunked",
         "_is_old",
+        "_known",
         "_limits",
         "_parser",
         "_roomy",
+        "_shapely",
+        "_shapes",
         "_telling",
         "credentials",
         "has_body",
@@ -82,6 +87,7 @@ class Request:
         "length",
         "method",
         "peer",
+        "shape",
         "target",
         "told",
         "wants_close",
@@ -90,9 +96,13 @@ class Request:
     def __init__(self, watched: Watched, limits: Limits) -> None:
         self._carriers = watched.carriers
         self._telling = watched.telling
+        self._shapes = watched.shapes
+        self._known = watched.shapes.known
         self._limits = limits
         # A head of this size cannot exceed a limit: a field takes at least four bytes.
         self._roomy = min(limits.line_bytes, limits.head_bytes, 4 * limits.fields)
+        # What a shape says of lines and fields was measured when it was learnt.
+        self._shapely = min(limits.head_bytes, LONGEST)
         self._parser = httptools.HttpRequestParser(self)
         self._hosts = 0
         self._is_chunked = False
@@ -105,6 +115,7 @@ class Request:
         self.peer = ""
         self.credentials: list[Field] = []
         self.told: list[Field] = []
+        self.shape: Shape | None = None
         self.wants_close = False
         self.has_body = False
 
@@ -112,9 +123,30 @@ class Request:
         """Read a head that ends with an empty line. Anything but ``None`` is a plain HTTP error, after which
         nothing that this client sent can be trusted.
         """
+        if self._known and len(head) <= self._shapely and self._recall(head):
+            return None
         if len(head) > self._roomy and (error := self._measure(head)) is not None:
             return error
-        self.credentials, self.told = [], []
+        return self._read_anew(head)
+
+    def _recall(self, head: bytes) -> bool:
+        """Take what the head says from a known shape. That is right wherever it was cut, if the rest may be a key."""
+        opening = self._shapes.opening
+        start = head.find(opening) + len(opening)
+        end = head.find(b"\r\n", start)
+        shape = self._known.get((head[:start], head[end:]))
+        if shape is None or not (text := head[start:end]).replace(b"_", b"").isalnum():
+            return False
+        self.shape = shape
+        self._shapes.recalled += 1
+        self.method, self.target, self.host, self.told = shape.method, shape.target, shape.host, shape.told
+        self.credentials = [(shape.carrier, shape.lead + text)]
+        self.is_plain = True
+        self.wants_close = self.has_body = False
+        return True
+
+    def _read_anew(self, head: bytes) -> HTTPStatus | None:
+        self.shape, self.credentials, self.told = None, [], []
         self.is_plain = True
         self.wants_close = self.has_body = self._is_old = self._is_chunked = False
         self._hosts = 0
@@ -134,6 +166,8 @@ class Request:
         except httptools.HttpParserError:
             return HTTPStatus.BAD_REQUEST
         if self._hosts == 1 and self.is_plain:
+            if len(self.credentials) == 1:
+                self._shapes.learn(head, self, self.credentials[0])
             return None
         return HTTPStatus.BAD_REQUEST if self._is_ambiguous() else None
 

@@ -70,7 +70,7 @@ class VerifyEndpoint:
             asked = read_query(target[len(_WITH_QUERY) :])
         now = self._wall_clock()
         if self._gate is not None:
-            found = self._gate.need(request)
+            found = self._gate.need(request, request.shape)
             if isinstance(found, Refusal):
                 return self._judge.refuse(found, asked, now)
             need = found

@@ -8,7 +8,10 @@ from keywright.verifier.rules.originals import HEADERS, Head, Original, Source, 
 from keywright.verifier.rules.rules import Rules
 from keywright.verifier.verdicts import Refusal
 
-__all__ = ["Gate", "RulesHolder"]
+__all__ = ["Gate", "Recalled", "Ruled", "RulesHolder"]
+
+Ruled = tuple[Rules | None, Need | Refusal]
+"""Rules, and what they say of a request."""
 
 
 class RulesHolder(Protocol):
@@ -16,6 +19,12 @@ class RulesHolder(Protocol):
 
     @property
     def rules(self) -> Rules | None: ...
+
+
+class Recalled(Protocol):
+    """What is kept of requests that say the same."""
+
+    ruled: Ruled | None
 
 
 class Gate:
@@ -27,9 +36,13 @@ class Gate:
         self.headers = frozenset(HEADERS[source])
         """What has to be read of a request beside its credentials, in lower case."""
 
-    def need(self, request: Head) -> Need | Refusal:
+    def need(self, request: Head, recalled: Recalled | None = None) -> Need | Refusal:
         """What the request needs that a request to the verifier is about, of which its :attr:`headers` were read."""
-        return self.decide(find_original(self._source, request))
+        if recalled is None:
+            return self.decide(find_original(self._source, request))
+        if recalled.ruled is None or recalled.ruled[0] is not self._holder.rules:
+            recalled.ruled = self._holder.rules, self.decide(find_original(self._source, request))
+        return recalled.ruled[1]
 
     def decide(self, original: Original | None) -> Need | Refusal:
         """What an original request needs; ``None`` for one that was not described."""
