@@ -2,7 +2,7 @@
 
 import asyncio
 import json
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -328,9 +328,9 @@ def test_a_key_has_the_shape_that_is_cut_out() -> None:
 
 async def test_off_costs_nothing(served: Served, log: Log) -> None:
     """No file, no display names in memory, no further header that is read."""
-    watched: Callable[[], object] = lambda: served.hub.watched  # noqa: E731
     assert served.verifier.audit is None
-    assert watched() == {b"authorization", b"x-api-key"}
+    assert served.hub.watched.carriers == {b"authorization", b"x-api-key"}
+    assert not served.hub.watched.telling
     manifest = api_key(record(KEY), spec={"displayName": "CI"})
     served.verifier.index.put(manifest)
     assert served.verifier.index.entries[KEY.key_id.encode()].agent is None

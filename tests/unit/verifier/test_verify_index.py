@@ -2,11 +2,14 @@
 
 from random import Random
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from keywright.domain import hashing
+from keywright.domain.hashing import Hashing
 from keywright.verifier.keys.index import Index, NamespaceView
-from tests.unit.verifier.builders import api_key, at, mint, record
+from tests.unit.verifier.builders import CHEAP, SHA256, api_key, at, mint, record
 from tests.unit.verifier.wire import Served
 
 KEY = mint()
@@ -92,3 +95,15 @@ def test_any_history_leaves_what_is_there(history: list[tuple[int, set[int], boo
         key: entry.uid for key, entry in fresh.entries.items()
     }
     assert set(index.uids()) == set(fresh.uids())
+
+
+@pytest.mark.parametrize("hashed", [SHA256, CHEAP])
+@pytest.mark.parametrize("fingerprint", [hashing.fingerprint(KEY.text), None])
+def test_what_is_stored_is_kept_as_it_is(hashed: Hashing, fingerprint: str | None) -> None:
+    """However little room it takes."""
+    written = record(KEY, hashed=hashed, fingerprint=fingerprint)
+    index = Index()
+    index.put(api_key(written))
+    (entry,) = index.entries.values()
+    assert entry.hash == written["hash"]
+    assert (entry.fingerprint.hex() if entry.fingerprint is not None else None) == fingerprint

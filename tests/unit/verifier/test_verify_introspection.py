@@ -308,7 +308,7 @@ async def test_a_body_that_never_comes(admin: Served) -> None:
 async def test_it_is_off_unless_asked_for(served: Served) -> None:
     """And never on the verify listener."""
     hub = served.verifier.admin_hub
-    assert hub.watched == frozenset()
+    assert not hub.watched.carriers | hub.watched.telling
     listener = await listen(Tcp("127.0.0.1", 0), hub.open)
     assert isinstance(listener.address, Tcp)
     running = Served(served.verifier, served.watch, listener.address.port, hub)

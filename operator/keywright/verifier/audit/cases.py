@@ -19,9 +19,11 @@ TRACEPARENT = b"traceparent"
 _TRACEPARENT = re.compile(rb"(?!ff)[0-9a-f]{2}-(?!0{32})([0-9a-f]{32})-(?!0{16})[0-9a-f]{16}-[0-9a-f]{2}(?:-.*)?")
 
 
-def describe(peer: str, original: Original | None, fields: Sequence[Field], holder: RulesHolder | None) -> Case:
-    """The case of the request that ``original`` describes; ``None`` if nothing or too much did."""
-    traces = [value for name, value in fields if name == TRACEPARENT]
+def describe(peer: str, original: Original | None, told: Sequence[Field], holder: RulesHolder | None) -> Case:
+    """The case of the request that ``original`` describes, ``None`` if nothing or too much did. ``told`` holds its
+    :data:`TRACEPARENT`, if there was one.
+    """
+    traces = [value for name, value in told if name == TRACEPARENT]
     found = _TRACEPARENT.fullmatch(traces[0]) if len(traces) == 1 else None
     trace = found[1] if found is not None else None
     if original is None:

@@ -5,7 +5,6 @@ import math
 import time
 from collections import Counter
 from collections.abc import Coroutine, Iterable
-from collections.abc import Set as AbstractSet
 from itertools import islice
 from typing import Any
 
@@ -16,6 +15,7 @@ from keywright.verifier.http.hub import Hub
 from keywright.verifier.http.introspection import PATH, Introspection
 from keywright.verifier.http.request import Body, Request
 from keywright.verifier.http.responses import Dater, problem, text
+from keywright.verifier.http.watched import Watched
 from keywright.verifier.keys.index import Index
 from keywright.verifier.keys.prover import Prover
 from keywright.verifier.keys.records import Entry, KeyState
@@ -61,9 +61,9 @@ class AdminEndpoint:
         self._audit = audit
 
     @property
-    def watched(self) -> AbstractSet[bytes]:
+    def watched(self) -> Watched:
         """Nothing in a header matters, but to introspection."""
-        return self._introspection.watched if self._introspection is not None else frozenset()
+        return self._introspection.watched if self._introspection is not None else Watched()
 
     def answer(self, request: Request) -> bytes | Body | Coroutine[Any, Any, bytes]:
         """Answer one of these paths."""

@@ -1,13 +1,13 @@
 """The verify endpoint with an audit line for each of its decisions."""
 
 from collections.abc import Coroutine, Sequence
-from collections.abc import Set as AbstractSet
 from typing import Any
 
 from keywright.verifier.audit.audit import Audit, Case
 from keywright.verifier.audit.cases import TRACEPARENT, describe, write
 from keywright.verifier.http.request import Request
 from keywright.verifier.http.verify_endpoint import VerifyEndpoint
+from keywright.verifier.http.watched import Watched
 from keywright.verifier.keys.credentials import Field
 from keywright.verifier.rules.gate import RulesHolder
 from keywright.verifier.rules.originals import HEADERS, Source, find_original
@@ -25,29 +25,25 @@ class AuditedEndpoint:
         self._audit = audit
         self._source = source
         self._holder = holder
-        self._own = self.headers(source, holder)
 
     @staticmethod
     def headers(source: Source, holder: RulesHolder | None) -> frozenset[bytes]:
-        """What is read for the audit alone, in lower case. Rules have the description of the request read anyway."""
+        """What is read for the audit alone, in lower case. Rules have the request told anyway."""
         return frozenset({TRACEPARENT, *(HEADERS[source] if holder is None else ())})
 
     @property
-    def watched(self) -> AbstractSet[bytes]:
+    def watched(self) -> Watched:
         """The endpoint's."""
         return self._endpoint.watched
 
     def answer(self, request: Request) -> bytes | Coroutine[Any, Any, bytes]:
         """The endpoint's answer, of which a line is written."""
         fields = request.credentials
-        # One field alone cannot be taken for a repeated credential, whatever it is.
-        if len(fields) > 1:
-            request.credentials = [each for each in fields if each[0] not in self._own]
         answer = self._endpoint.answer(request)
         if not isinstance(answer, bytes):
-            return self._later(answer, self._describe(request, fields), fields)
+            return self._later(answer, self._describe(request), fields)
         if not answer.startswith(_NOT_FOUND) and self._audit.wants(self._endpoint.decided, request.peer):
-            write(self._audit, self._endpoint.decided, self._describe(request, fields), fields)
+            write(self._audit, self._endpoint.decided, self._describe(request), fields)
         return answer
 
     async def _later(self, answering: Coroutine[Any, Any, bytes], case: Case, fields: Sequence[Field]) -> bytes:
@@ -57,5 +53,5 @@ class AuditedEndpoint:
             write(self._audit, self._endpoint.decided, case, fields)
         return answer
 
-    def _describe(self, request: Request, fields: Sequence[Field]) -> Case:
-        return describe(request.peer, find_original(self._source, request, fields), fields, self._holder)
+    def _describe(self, request: Request) -> Case:
+        return describe(request.peer, find_original(self._source, request), request.told, self._holder)

@@ -9,12 +9,12 @@ request sets no timer.
 import asyncio
 import logging
 from collections.abc import Coroutine
-from collections.abc import Set as AbstractSet
 from http import HTTPStatus
 from typing import Any, Protocol, cast
 
 from keywright.verifier.http.request import END_OF_HEAD, Body, Limits, Request, is_hopeless
 from keywright.verifier.http.responses import bodiless, closing
+from keywright.verifier.http.watched import Watched
 
 __all__ = ["Connection", "Shared"]
 
@@ -37,7 +37,7 @@ class Shared(Protocol):
     is_stopping: bool
 
     @property
-    def watched(self) -> AbstractSet[bytes]: ...
+    def watched(self) -> Watched: ...
     def answer(self, request: Request) -> bytes | Coroutine[Any, Any, bytes] | Body: ...
     def admit(self, connection: "Connection") -> bool: ...
     def forget(self, connection: "Connection") -> None: ...

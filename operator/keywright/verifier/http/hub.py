@@ -3,7 +3,6 @@
 import asyncio
 import time
 from collections.abc import Coroutine
-from collections.abc import Set as AbstractSet
 from contextlib import suppress
 from http import HTTPStatus
 from typing import Any, Protocol
@@ -11,6 +10,7 @@ from typing import Any, Protocol
 from keywright.verifier.http.connection import Connection
 from keywright.verifier.http.request import Body, Limits, Request
 from keywright.verifier.http.responses import Dater, closing, problem
+from keywright.verifier.http.watched import Watched
 from keywright.verifier.metrics import Metrics
 
 __all__ = ["Handler", "Hub"]
@@ -27,10 +27,10 @@ _ERRORS = {
 
 
 class Handler(Protocol):
-    """What answers requests. ``watched`` holds the header names (lower case) it wants to see."""
+    """What answers requests."""
 
     @property
-    def watched(self) -> AbstractSet[bytes]: ...
+    def watched(self) -> Watched: ...
 
     def answer(self, request: Request) -> bytes | Coroutine[Any, Any, bytes] | Body:
         """A whole response: now, later, or once the body is there. ``request`` is reused: keep nothing of it but its

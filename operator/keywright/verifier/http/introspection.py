@@ -9,7 +9,6 @@ import json
 import math
 import time
 from collections.abc import Callable, Collection, Sequence
-from collections.abc import Set as AbstractSet
 from typing import Any
 from urllib.parse import parse_qsl
 
@@ -18,6 +17,7 @@ from keywright.verifier.freshness import Freshness
 from keywright.verifier.http.answers import Answers
 from keywright.verifier.http.request import Body, Request
 from keywright.verifier.http.responses import Dater, problem, text
+from keywright.verifier.http.watched import Watched
 from keywright.verifier.keys.acceptance import Acceptance
 from keywright.verifier.keys.credentials import AUTHORIZATION, Field, Presented, find_key
 from keywright.verifier.keys.engine import Engine, Unproven
@@ -74,23 +74,23 @@ class Introspection:
         self._callers = frozenset(each.encode("ascii") for each in callers)
         self._used = used
         self._wall_clock = wall_clock
-        self._watched = {AUTHORIZATION, _CONTENT_TYPE}
+        self._watched = Watched({_CONTENT_TYPE})
 
     @property
-    def watched(self) -> AbstractSet[bytes]:
-        """The headers that may carry the caller's key, and the type of the body. One set for good."""
+    def watched(self) -> Watched:
+        """The headers that may carry the caller's key, and the type of the body."""
         return self._watched
 
     def publish(self, acceptance: Acceptance) -> None:
         """Judge by other classes from the next request on."""
         self._acceptance = acceptance
         self._answers = Answers(acceptance, self._dater)
-        self._watched.clear()
-        self._watched |= {AUTHORIZATION, _CONTENT_TYPE, *acceptance.headers}
+        self._watched.carry({AUTHORIZATION, *acceptance.headers} - self._watched.telling)
 
     def answer(self, request: Request) -> bytes | Body:
         """Answer a request, once its body is there."""
         fields, request.credentials = request.credentials, []
+        types = [value for name, value in request.told if name == _CONTENT_TYPE]
         template = None
         if request.method != b"POST":
             template = _NOT_ALLOWED
@@ -101,11 +101,10 @@ class Introspection:
         if template is not None:
             return self._dater.complete(template, self._wall_clock())
         length = request.length or 0 if request.has_body else 0
-        return Body(length, lambda body: self._introspect(fields, body))
+        return Body(length, lambda body: self._introspect(fields, types, body))
 
-    async def _introspect(self, fields: list[Field], body: bytes) -> bytes:
-        types = [value for name, value in fields if name == _CONTENT_TYPE]
-        caller = await self._judge_caller([each for each in fields if each[0] != _CONTENT_TYPE])
+    async def _introspect(self, fields: list[Field], types: Sequence[bytes], body: bytes) -> bytes:
+        caller = await self._judge_caller(fields)
         if isinstance(caller, Refusal):
             return self._refuse(caller, self._need.scopes if caller.code is Code.INSUFFICIENT_SCOPE else ())
         token = _read_token(types, body)

@@ -9,13 +9,14 @@ the colon, repeated or conflicting lengths.
 
 import re
 from collections.abc import Callable, Coroutine
-from collections.abc import Set as AbstractSet
 from dataclasses import dataclass
 from http import HTTPStatus
 from typing import Any
 
 import httptools
 
+from keywright.verifier.http.shapes import LONGEST, Shape
+from keywright.verifier.http.watched import Watched
 from keywright.verifier.keys.credentials import Field
 
 __all__ = ["END_OF_HEAD", "Body", "Limits", "Request", "is_hopeless"]
@@ -26,6 +27,8 @@ _COMMON_METHODS = frozenset({b"GET", b"HEAD", b"POST", b"PUT", b"DELETE", b"PATC
 _METHOD = re.compile(rb"[!#$%&'*+\-.^_`|~0-9A-Za-z]{1,32}")
 # Bytes above ASCII do not belong into a target, but browsers and servers let them pass; controls do not.
 _NO_TARGET = re.compile(rb"[\x00-\x20\x7f]")
+# The fields that say how long a request is, or its connection lives.
+_FRAMING = frozenset({b"connection", b"proxy-connection", b"content-length", b"transfer-encoding"})
 # Stands in for every request line, which has been read by the time the fields are.
 _STAND_IN = b"GET / HTTP/1.1"
 # What a forward-auth proxy asks every time.
@@ -61,17 +64,22 @@ class Request:
 
     ``is_plain`` says that nothing about the request touches the connection: no HEAD, no body, no close. ``length`` is
     that of a body that has been announced; ``None`` if it comes in chunks. ``peer`` is who has connected, an address or
-    ``unix``.
+    ``unix``. ``credentials`` and ``told`` are the fields that were watched for, apart. ``shape`` is what was known of
+    the head, if it was.
     """
 
     __slots__ = (
+        "_carriers",
         "_hosts",
         "_is_chunked",
         "_is_old",
+        "_known",
         "_limits",
         "_parser",
         "_roomy",
-        "_watched",
+        "_shapely",
+        "_shapes",
+        "_telling",
         "credentials",
         "has_body",
         "host",
@@ -79,15 +87,22 @@ class Request:
         "length",
         "method",
         "peer",
+        "shape",
         "target",
+        "told",
         "wants_close",
     )
 
-    def __init__(self, watched: AbstractSet[bytes], limits: Limits) -> None:
-        self._watched = watched
+    def __init__(self, watched: Watched, limits: Limits) -> None:
+        self._carriers = watched.carriers
+        self._telling = watched.telling
+        self._shapes = watched.shapes
+        self._known = watched.shapes.known
         self._limits = limits
         # A head of this size cannot exceed a limit: a field takes at least four bytes.
         self._roomy = min(limits.line_bytes, limits.head_bytes, 4 * limits.fields)
+        # What a shape says of lines and fields was measured when it was learnt.
+        self._shapely = min(limits.head_bytes, LONGEST)
         self._parser = httptools.HttpRequestParser(self)
         self._hosts = 0
         self._is_chunked = False
@@ -99,6 +114,8 @@ class Request:
         self.length: int | None = None
         self.peer = ""
         self.credentials: list[Field] = []
+        self.told: list[Field] = []
+        self.shape: Shape | None = None
         self.wants_close = False
         self.has_body = False
 
@@ -106,9 +123,30 @@ class Request:
         """Read a head that ends with an empty line. Anything but ``None`` is a plain HTTP error, after which
         nothing that this client sent can be trusted.
         """
+        if self._known and len(head) <= self._shapely and self._recall(head):
+            return None
         if len(head) > self._roomy and (error := self._measure(head)) is not None:
             return error
-        self.credentials = []
+        return self._read_anew(head)
+
+    def _recall(self, head: bytes) -> bool:
+        """Take what the head says from a known shape. That is right wherever it was cut, if the rest may be a key."""
+        opening = self._shapes.opening
+        start = head.find(opening) + len(opening)
+        end = head.find(b"\r\n", start)
+        shape = self._known.get((head[:start], head[end:]))
+        if shape is None or not (text := head[start:end]).replace(b"_", b"").isalnum():
+            return False
+        self.shape = shape
+        self._shapes.recalled += 1
+        self.method, self.target, self.host, self.told = shape.method, shape.target, shape.host, shape.told
+        self.credentials = [(shape.carrier, shape.lead + text)]
+        self.is_plain = True
+        self.wants_close = self.has_body = False
+        return True
+
+    def _read_anew(self, head: bytes) -> HTTPStatus | None:
+        self.shape, self.credentials, self.told = None, [], []
         self.is_plain = True
         self.wants_close = self.has_body = self._is_old = self._is_chunked = False
         self._hosts = 0
@@ -128,6 +166,8 @@ class Request:
         except httptools.HttpParserError:
             return HTTPStatus.BAD_REQUEST
         if self._hosts == 1 and self.is_plain:
+            if len(self.credentials) == 1:
+                self._shapes.learn(head, self, self.credentials[0])
             return None
         return HTTPStatus.BAD_REQUEST if self._is_ambiguous() else None
 
@@ -164,12 +204,19 @@ class Request:
     def on_header(self, name: bytes, value: bytes) -> None:
         """Called back by the parser for each field."""
         name = name.lower()
-        if name in self._watched:
-            self.credentials.append((name, value))
-        elif name == b"host":
+        if name == b"host":
             self._hosts += 1
             self.host = value
-        elif name in (b"connection", b"proxy-connection"):  # llhttp takes the one for the other
+            return
+        if name in self._telling:
+            self.told.append((name, value))
+        if name in self._carriers:
+            self.credentials.append((name, value))
+        elif name in _FRAMING:
+            self._frame(name, value)
+
+    def _frame(self, name: bytes, value: bytes) -> None:
+        if name in (b"connection", b"proxy-connection"):  # llhttp takes the one for the other
             if b"close" in [each.strip() for each in value.lower().split(b",")]:
                 self.is_plain, self.wants_close = False, True
         elif name == b"content-length":

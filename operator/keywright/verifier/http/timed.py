@@ -1,12 +1,12 @@
 """How long answers take: one in so many is timed and counts for all of them, so that the rest pay next to nothing."""
 
 from collections.abc import Coroutine
-from collections.abc import Set as AbstractSet
 from time import perf_counter
 from typing import Any, Protocol
 
 from keywright.exposition import Histogram
 from keywright.verifier.http.request import Request
+from keywright.verifier.http.watched import Watched
 
 __all__ = ["ONE_IN", "TimedHandler"]
 
@@ -15,7 +15,7 @@ ONE_IN = 16
 
 class _Handler(Protocol):
     @property
-    def watched(self) -> AbstractSet[bytes]: ...
+    def watched(self) -> Watched: ...
     def answer(self, request: Request) -> bytes | Coroutine[Any, Any, bytes]: ...
 
 
@@ -31,7 +31,7 @@ class TimedHandler:
         self._untimed = 0
 
     @property
-    def watched(self) -> AbstractSet[bytes]:
+    def watched(self) -> Watched:
         """The other's."""
         return self._handler.watched
 

@@ -2,14 +2,13 @@
 
 import time
 from collections.abc import Callable, Collection, Coroutine
-from collections.abc import Set as AbstractSet
 from typing import Any
 
 from keywright.verifier.http.request import Request
 from keywright.verifier.http.responses import Dater, problem
+from keywright.verifier.http.watched import Watched
 from keywright.verifier.judgement import Judge
 from keywright.verifier.keys.acceptance import Acceptance
-from keywright.verifier.keys.credentials import AUTHORIZATION
 from keywright.verifier.keys.records import Entry
 from keywright.verifier.rules.gate import Gate
 from keywright.verifier.rules.needs import ANY_KEY, NOT_UNDERSTOOD, add_scopes
@@ -40,8 +39,8 @@ class VerifyEndpoint:
         self._gate = gate
         self._dater = dater
         self._wall_clock = wall_clock
-        self._always = {AUTHORIZATION, *(gate.headers if gate is not None else ()), *also_watched}
-        self._watched = set(self._always)
+        self._described = gate.headers if gate is not None else frozenset()
+        self._watched = Watched({*self._described, *also_watched})
 
     @property
     def decided(self) -> Entry | Refusal | None:
@@ -49,17 +48,15 @@ class VerifyEndpoint:
         return self._judge.decided
 
     @property
-    def watched(self) -> AbstractSet[bytes]:
-        """The headers that may carry a key or the original request. One set for good, so that open connections see it
-        change.
-        """
+    def watched(self) -> Watched:
+        """The headers that may carry a key or the original request."""
         return self._watched
 
     def publish(self, acceptance: Acceptance) -> None:
         """Judge by other classes from the next request on."""
         self._judge.publish(acceptance)
-        self._watched.clear()
-        self._watched |= self._always | set(acceptance.headers)
+        # What describes the request presents no key.
+        self._watched.carry(self._judge.carriers - self._described)
 
     def answer(self, request: Request) -> bytes | Coroutine[Any, Any, bytes]:
         """Answer a request, at once unless its key has to be proven first."""
@@ -73,10 +70,10 @@ class VerifyEndpoint:
             asked = read_query(target[len(_WITH_QUERY) :])
         now = self._wall_clock()
         if self._gate is not None:
-            found = self._gate.need(request, fields)
+            found = self._gate.need(request, request.shape)
             if isinstance(found, Refusal):
                 return self._judge.refuse(found, asked, now)
-            need, fields = found, self._gate.credentials(fields)
+            need = found
         if not asked.is_understood:
             need = NOT_UNDERSTOOD
         elif asked.scopes:

@@ -20,7 +20,8 @@ class Index:
         self._with_agents = with_agents
         self.entries: dict[bytes, Entry] = {}
         """The entry that counts for each key id. Read by the engine, never written outside of here."""
-        self._of_object: dict[str, tuple[Entry, ...]] = {}
+        # Nearly all have one entry. A tuple round each would take 6 MiB of a hundred thousand keys.
+        self._of_object: dict[str, Entry | tuple[Entry, ...]] = {}
         self._claims: dict[bytes, list[Entry]] = {}
         self._rights = RightsPool()
 
@@ -30,19 +31,19 @@ class Index:
         if uid is None:
             return
         entries = read_api_key(manifest, self._rights, with_agent=self._with_agents)
-        for old in self._of_object.get(uid, ()):
+        for old in _each(self._of_object.get(uid, ())):
             for entry in entries:
                 if entry.is_same_key_as(old):
                     entry.proof = old.proof
         self.remove(uid)
         if entries:
-            self._of_object[uid] = entries
+            self._of_object[uid] = entries[0] if len(entries) == 1 else entries
         for entry in entries:
             self._claim(entry)
 
     def remove(self, uid: str) -> None:
         """Forget an ApiKey; one that was never held is fine."""
-        for entry in self._of_object.pop(uid, ()):
+        for entry in _each(self._of_object.pop(uid, ())):
             self._release(entry)
 
     def uids(self) -> Collection[str]:
@@ -51,7 +52,7 @@ class Index:
 
     def uids_in(self, namespace: str) -> Collection[str]:
         """The UIDs of the ApiKeys held of one namespace."""
-        return [uid for uid, entries in self._of_object.items() if entries[0].namespace == namespace]
+        return [uid for uid, entries in self._of_object.items() if _each(entries)[0].namespace == namespace]
 
     def _claim(self, entry: Entry) -> None:
         holder = self.entries.setdefault(entry.key_id, entry)
@@ -74,6 +75,10 @@ class Index:
             for claim in claims[1:]:
                 heir = claim if claim.precedes(heir) else heir
             self.entries[entry.key_id] = heir
+
+
+def _each(held: Entry | tuple[Entry, ...]) -> tuple[Entry, ...]:
+    return (held,) if isinstance(held, Entry) else held
 
 
 class NamespaceView:

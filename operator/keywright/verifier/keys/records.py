@@ -12,7 +12,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from enum import StrEnum
-from typing import Any
+from functools import lru_cache
+from typing import Any, NamedTuple
 
 from keywright.domain import hashing
 from keywright.domain.apikey import Phase, earliest
@@ -41,6 +42,15 @@ class KeyState(StrEnum):
     REVOKED = "revoked"
 
 
+class Hashed(NamedTuple):
+    """How a key is stored, shared by all that are stored so: what their hashes begin with, and how many bytes of
+    fingerprint there are.
+    """
+
+    start: str
+    printed: int
+
+
 @dataclass(slots=True, eq=False, kw_only=True)
 class Entry:
     """One key record, ready to be judged. Instants are seconds since the epoch.
@@ -48,6 +58,7 @@ class Entry:
     ``barred`` is the refusal that a proven key gets for as long as its ApiKey is revoked, suspended or not allowed.
     ``owner`` is the user on whose behalf it acts, printable, with ``groups`` in order; ``rights`` are shared by all
     keys that may do the same. ``agent`` is its display name, kept for audit lines only.
+    ``stored`` holds what of fingerprint and hash is this key's own, behind one another in one object.
     ``proof`` is the keyed digest of the plain key that was proven against ``hash``; it lives and dies with
     the triple of uid, id and hash (invariant 12). ``quota`` is what a request is charged to, kept from the last
     request for as long as the class's limits are the same.
@@ -58,9 +69,9 @@ class Entry:
     namespace: str
     path: bytes
     class_name: str
-    created_at: float
-    hash: str
-    fingerprint: bytes | None
+    created_at: int
+    hashed: Hashed
+    stored: bytes
     issued_at: int
     ends_at: float
     is_retiring: bool
@@ -75,6 +86,16 @@ class Entry:
 
     def __repr__(self) -> str:
         return f"Entry({self.path.decode()}, {self.key_id.decode()})"
+
+    @property
+    def hash(self) -> str:
+        """The stored hash, as the status has it."""
+        return self.hashed.start + self.stored[self.hashed.printed :].decode()
+
+    @property
+    def fingerprint(self) -> bytes | None:
+        """What tells a wrong secret without the hash; ``None`` for a key that has none."""
+        return self.stored[: self.hashed.printed] or None
 
     def is_same_key_as(self, other: "Entry") -> bool:
         """Whether a proof of one is a proof of the other."""
@@ -140,7 +161,7 @@ class _Facts:
     namespace: str
     path: bytes
     class_name: str
-    created_at: float
+    created_at: int
     barred: Refusal | None
     owner: str | None
     groups: tuple[str, ...]
@@ -175,7 +196,7 @@ def _read_object(
         namespace=sys.intern(namespace),
         path=f"{namespace}/{name}".encode("ascii"),
         class_name=class_name,
-        created_at=parse_instant(_text(metadata["creationTimestamp"])).timestamp(),
+        created_at=int(parse_instant(_text(metadata["creationTimestamp"])).timestamp()),
         barred=barred,
         owner=sys.intern(owner[0]) if owner is not None else None,
         groups=tuple(sys.intern(each) for each in sorted(owner[1])) if owner is not None else (),
@@ -200,16 +221,19 @@ def _read_record(record: Mapping[str, Any], facts: _Facts) -> Entry:
         facts.ends,
         issued_at + facts.ttl if facts.ttl is not None else None,
     )
+    hashed, kept = _keep(stored, bytes.fromhex(printed) if printed is not None else b"")
+    issued = int(issued_at.timestamp())
     return Entry(
         key_id=key_id.encode("ascii"),
         uid=facts.uid,
         namespace=facts.namespace,
         path=facts.path,
         class_name=facts.class_name,
-        created_at=facts.created_at,
-        hash=stored,
-        fingerprint=bytes.fromhex(printed) if printed is not None else None,
-        issued_at=int(issued_at.timestamp()),
+        # Most keys are issued in the second their ApiKey was made in, and one number does for both.
+        created_at=issued if issued == facts.created_at else facts.created_at,
+        hashed=hashed,
+        stored=kept,
+        issued_at=issued,
         ends_at=_ends_at(ends) if key_id != facts.expired_id else -math.inf,
         is_retiring=record.get("state") == "Retiring",
         barred=facts.barred,
@@ -218,6 +242,17 @@ def _read_record(record: Mapping[str, Any], facts: _Facts) -> Entry:
         rights=facts.rights,
         limits=facts.limits,
     )
+
+
+def _keep(stored: str, fingerprint: bytes) -> tuple[Hashed, bytes]:
+    """Algorithm and cost of a PHC string apart from its salt and digest, the last two parts of it."""
+    cut = stored.rfind("$", 0, stored.rfind("$")) + 1
+    return _hashed(stored[:cut], len(fingerprint)), fingerprint + stored[cut:].encode()
+
+
+@lru_cache(64)
+def _hashed(start: str, printed: int) -> Hashed:
+    return Hashed(start, printed)
 
 
 def _ends_at(ends: datetime | None) -> float:

@@ -1,16 +1,17 @@
 """Where there are rules: which request is this about, and what does that one need?"""
 
-from collections.abc import Sequence
 from typing import Protocol
 
 from keywright.verifier import verdicts
-from keywright.verifier.keys.credentials import Field
 from keywright.verifier.rules.needs import Need
 from keywright.verifier.rules.originals import HEADERS, Head, Original, Source, find_original
 from keywright.verifier.rules.rules import Rules
 from keywright.verifier.verdicts import Refusal
 
-__all__ = ["Gate", "RulesHolder"]
+__all__ = ["Gate", "Recalled", "Ruled", "RulesHolder"]
+
+Ruled = tuple[Rules | None, Need | Refusal]
+"""Rules, and what they say of a request."""
 
 
 class RulesHolder(Protocol):
@@ -18,6 +19,12 @@ class RulesHolder(Protocol):
 
     @property
     def rules(self) -> Rules | None: ...
+
+
+class Recalled(Protocol):
+    """What is kept of requests that say the same."""
+
+    ruled: Ruled | None
 
 
 class Gate:
@@ -29,9 +36,13 @@ class Gate:
         self.headers = frozenset(HEADERS[source])
         """What has to be read of a request beside its credentials, in lower case."""
 
-    def need(self, request: Head, fields: Sequence[Field]) -> Need | Refusal:
-        """What the request needs that a request to the verifier is about. ``fields`` holds its :attr:`headers`."""
-        return self.decide(find_original(self._source, request, fields))
+    def need(self, request: Head, recalled: Recalled | None = None) -> Need | Refusal:
+        """What the request needs that a request to the verifier is about, of which its :attr:`headers` were read."""
+        if recalled is None:
+            return self.decide(find_original(self._source, request))
+        if recalled.ruled is None or recalled.ruled[0] is not self._holder.rules:
+            recalled.ruled = self._holder.rules, self.decide(find_original(self._source, request))
+        return recalled.ruled[1]
 
     def decide(self, original: Original | None) -> Need | Refusal:
         """What an original request needs; ``None`` for one that was not described."""
@@ -42,7 +53,3 @@ class Gate:
             return verdicts.NO_ORIGINAL
         decision = rules.decide(original)
         return decision if isinstance(decision, Refusal) else decision[1]
-
-    def credentials(self, fields: list[Field]) -> list[Field]:
-        """The fields without those that describe the request, which present no key."""
-        return [each for each in fields if each[0] not in self.headers] if self.headers else fields

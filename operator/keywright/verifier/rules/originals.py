@@ -48,15 +48,23 @@ class Head(Protocol):
     def target(self) -> bytes: ...
     @property
     def host(self) -> bytes: ...
+    @property
+    def told(self) -> Sequence[Field]:
+        """The fields of these headers as they came, maybe among others."""
 
 
-def find_original(source: Source, request: Head, fields: Sequence[Field]) -> Original | None:
+def find_original(source: Source, request: Head) -> Original | None:
     """The original request; ``None`` if the proxy did not describe it exactly once."""
     if source is Source.PATH:
         target = request.target
         return (request.method, target[_PREFIX:], request.host) if target.startswith(_BELOW) else None
-    said = dict(fields)
-    if len(said) < len(fields) and any(sum(each == name for each, _ in fields) > 1 for name in HEADERS[source]):
+    wanted, said = HEADERS[source], {}
+    for name, value in request.told:
+        if name in wanted:
+            if name in said:
+                return None
+            said[name] = value
+    if len(said) < len(wanted):
         return None
-    target, method, host = (*(said.get(name, b"") for name in HEADERS[source]), request.host)[:3]
+    target, method, host = (*map(said.__getitem__, wanted), request.host)[:3]
     return (method, target, host) if method and target and (host or source is Source.ORIGINAL) else None
