@@ -1,0 +1,110 @@
+"""The custom resources, field by field, from the CRDs that the models render."""
+
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+from keywright.api import crd
+from site_extension.markdown import code, table
+
+__all__ = ["render"]
+
+Schema = Mapping[str, Any]
+
+# Kubernetes' own, told by Kubernetes' own reference.
+STANDARD = {"apiVersion", "kind", "metadata"}
+
+
+def render(file_name: str) -> str:
+    """One section per object of the schema, with a table of its fields. ``file_name`` is that in ``crds/``."""
+    definition = crd.FILES[file_name]()["spec"]
+    (version,) = definition["versions"]
+    schema = version["schema"]["openAPIV3Schema"]
+    columns = table(
+        ["column of `kubectl get`", "from", ""],
+        (
+            [each["name"], code(each["jsonPath"]), "with `-o wide`" if each.get("priority") else ""]
+            for each in version["additionalPrinterColumns"]
+        ),
+    )
+    sections = "".join(_section(path, each) for path, each in _objects("", schema))
+    return f"{_names(definition)}\n\n{columns}{_rules(schema)}{sections}"
+
+
+def _names(definition: Schema) -> str:
+    names = definition["names"]
+    selectable = [code(each["jsonPath"][1:]) for each in definition["versions"][0].get("selectableFields", [])]
+    return (
+        f"{definition['scope']}; `kubectl get {names['plural']}.{definition['group']}`, short "
+        f"{', '.join(map(code, names['shortNames']))}, with others of the category "
+        f"{', '.join(map(code, names['categories']))}."
+        + (f" Field selectors: {', '.join(selectable)}." if selectable else "")
+    )
+
+
+def _objects(path: str, schema: Schema) -> Iterator[tuple[str, Schema]]:
+    """Every object that has fields of its own, with its path: ``spec.rotation``, ``status.keys[]``."""
+    if schema.get("properties"):
+        if path:
+            yield path, schema
+        for name, field in schema["properties"].items():
+            if path or name not in STANDARD:
+                yield from _objects(f"{path}.{name}".lstrip("."), field)
+    elif isinstance(schema.get("items"), dict):
+        yield from _objects(f"{path}[]", schema["items"])
+
+
+def _section(path: str, schema: Schema) -> str:
+    required = schema.get("required", [])
+    rows = (
+        [
+            code(name) + (" (required)" if name in required else ""),
+            _type(field),
+            f"{field.get('description', '')} {_bounds(field)}".strip(),
+        ]
+        for name, field in schema["properties"].items()
+    )
+    return (
+        f"## {path}\n\n{schema.get('description', '')}\n\n{table(['field', 'type', 'meaning'], rows)}{_rules(schema)}"
+    )
+
+
+def _type(field: Schema) -> str:
+    match field["type"]:
+        case "array":
+            return f"list of {_type(field['items'])}"
+        case "object" if "additionalProperties" in field:
+            return f"map of {_type(field['additionalProperties'])}"
+        case "string" if "enum" in field:
+            return " or ".join(map(code, field["enum"]))
+        case other:
+            return str(field.get("format", other))
+
+
+def _bounds(field: Schema) -> str:
+    """What the API server holds a value against, in words; that of list items and map values included."""
+    inner: Schema = next(
+        (field[key] for key in ("items", "additionalProperties") if isinstance(field.get(key), dict)), {}
+    )
+    said = [
+        *([f"Default: {code(str(field['default']))}."] if isinstance(field.get("default"), str | int) else []),
+        *([_between(field, "minItems", "maxItems", "items")] if field["type"] == "array" else []),
+        *([f"At most {field['maxProperties']} entries."] if "maxProperties" in field else []),
+        *([_between(field, "minimum", "maximum", "")] if "maximum" in field or "minimum" in field else []),
+        *([_between(field, "minLength", "maxLength", "characters")] if "maxLength" in field else []),
+        *([f"Pattern: {code(field['pattern'])}."] if "pattern" in field else []),
+        *([f"Each: {_bounds(inner)}"] if inner.get("type") == "string" and "enum" not in inner else []),
+        *(each["message"].capitalize() + "." for each in inner.get("x-kubernetes-validations", [])),
+    ]
+    return " ".join(each for each in said if each)
+
+
+def _between(field: Schema, least: str, most: str, what: str) -> str:
+    low, high = field.get(least), field.get(most)
+    bounds = f"{low} to {high}" if low and high else f"At most {high}" if high is not None else f"At least {low}"
+    return f"{bounds} {what}".strip() + "."
+
+
+def _rules(schema: Schema) -> str:
+    """What CEL rules refuse, in their own words."""
+    messages = dict.fromkeys(each["message"] for each in schema.get("x-kubernetes-validations", []))
+    return "".join(f"- {each}\n" for each in messages) + ("\n" if messages else "")
