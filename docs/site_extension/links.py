@@ -18,7 +18,7 @@ log = logging.getLogger(__name__)
 
 
 def settle_links(app: Sphinx, doctree: nodes.document) -> None:
-    """Replace each link of a page that leads out of the site. One that leads nowhere is a warning, and ends the build."""
+    """Replace each link of a page that leads out of the site. One to nothing is a warning, which ends the build."""
     pages = Path(app.srcdir)
     for node in [*doctree.findall(addnodes.pending_xref), *doctree.findall(addnodes.download_reference)]:
         target = _target(node, pages, app.env.docname)
