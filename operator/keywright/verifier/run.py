@@ -104,7 +104,7 @@ async def _serve_grpc(address: Address, verifier: Verifier) -> Callable[[float],
         from keywright.verifier.envoy.endpoint import serve  # noqa: PLC0415
     except ImportError:
         raise KeywrightError("--grpc-listen needs more packages: pip install 'keywright[grpc]'") from None
-    return await serve(address, verifier.judge, verifier.gate)
+    return await serve(address, verifier.judge, verifier.gate, verifier.audit, verifier.rules)
 
 
 def _for_ever(verifier: Verifier, watches: Sequence[Reflector]) -> list[Coroutine[Any, Any, None]]:

@@ -196,10 +196,6 @@ def _check(settings: VerifierSettings) -> None:
         raise KeywrightError("--grpc-listen has no TLS and excludes --tls-cert: give one of them, or two verifiers")
     if settings.all_namespaces and settings.namespaces:
         raise KeywrightError("--namespace and --all-namespaces exclude each other: give one of them")
-    if settings.audit is not None and settings.grpc_listen is not None:
-        raise KeywrightError(
-            "--audit has no lines for --grpc-listen and excludes it: give one of them, or two verifiers"
-        )
     if settings.audit is None and settings.audit_allowed != 1:
         raise KeywrightError("--audit-allowed is about the audit log: give --audit too")
     has_store = settings.rate_limit_store is not None

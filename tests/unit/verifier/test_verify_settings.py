@@ -117,7 +117,6 @@ def test_a_flag_wins_over_its_twin() -> None:
         (["--listen", "8080"], "--listen"),
         (["--listen", "host:http"], "--listen"),
         (["--grpc-listen", "8080"], "--grpc-listen"),
-        (["--grpc-listen", "127.0.0.1:1", "--audit", "-"], "--audit"),
         (["--grpc-listen", "127.0.0.1:1", "--tls-cert", "a", "--tls-key", "b"], "--grpc-listen"),
         (["--listen", "host:70000"], "--listen"),
         (["--listen", "::1:80"], "--listen"),

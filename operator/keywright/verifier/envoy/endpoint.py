@@ -6,20 +6,25 @@ Loaded only by a verifier that was asked for it: the packages cost 10 MiB.
 import os
 import time
 from collections.abc import Awaitable, Callable, Iterable
+from collections.abc import Set as AbstractSet
 from typing import Any
+from urllib.parse import unquote
 
 import grpc
 import grpc.aio
 
 from keywright.errors import KeywrightError
 from keywright.verifier import verdicts
+from keywright.verifier.audit.audit import Audit
+from keywright.verifier.audit.cases import TRACEPARENT, describe, write
 from keywright.verifier.envoy import envoy_auth_pb2 as wire
 from keywright.verifier.http.listener import SOCKET_MODE, Address, Unix, make_way
 from keywright.verifier.http.responses import take_apart
 from keywright.verifier.judgement import Judge
 from keywright.verifier.keys.credentials import Field
-from keywright.verifier.rules.gate import Gate
+from keywright.verifier.rules.gate import Gate, RulesHolder
 from keywright.verifier.rules.needs import ANY_KEY
+from keywright.verifier.rules.originals import Original
 from keywright.verifier.rules.queries import PLAIN
 from keywright.verifier.verdicts import Refusal
 
@@ -37,17 +42,28 @@ _FOR_CLIENT = (b"ratelimit", b"x-auth-key-expires")
 _OF_THE_ENVELOPE = (b"content-length",)
 
 
-async def serve(address: Address, judge: Judge[bytes], gate: Gate | None) -> Callable[[float], Awaitable[None]]:
-    """Answer from now on. What is returned stops that, after so many seconds of grace at the most.
+async def serve(
+    address: Address, judge: Judge[bytes], gate: Gate | None, audit: Audit | None, holder: RulesHolder | None
+) -> Callable[[float], Awaitable[None]]:
+    """Answer from now on, by the rules of ``gate``, which ``holder`` holds, and with a line in ``audit``.
+
+    What is returned stops that, after so many seconds of grace at the most.
 
     Raises:
         KeywrightError: if the address cannot be used.
 
     """
 
-    async def check(question: Any, _: Any) -> Any:
-        answer = _judge(question.attributes.request.http, judge, gate)
-        return _say(answer if isinstance(answer, bytes) else await answer, judge.carriers)
+    async def check(question: Any, context: Any) -> Any:
+        http = question.attributes.request.http
+        answer = _judge(http, judge, gate)
+        if not isinstance(answer, bytes):
+            answer = await answer
+        # Nothing else has run since the judge decided.
+        if audit is not None and audit.wants(judge.decided, peer := _peer(context.peer())):
+            fields = _fields(http, judge.carriers | {TRACEPARENT})
+            write(audit, judge.decided, describe(peer, _original(http), fields, holder), fields)
+        return _say(answer, judge.carriers)
 
     server = grpc.aio.server(
         maximum_concurrent_rpcs=_AT_A_TIME,
@@ -81,12 +97,26 @@ def _judge(http: Any, judge: Judge[bytes], gate: Gate | None) -> bytes | Awaitab
     if not http.HasField("header_map"):
         return judge.refuse(verdicts.NO_ORIGINAL, PLAIN, now)
     if gate is not None:
-        found = gate.decide((http.method.encode(), http.path.encode(), http.host.encode()))
+        found = gate.decide(_original(http))
         if isinstance(found, Refusal):
             return judge.refuse(found, PLAIN, now)
         need = found
+    return judge.judge(_fields(http, judge.carriers), need, PLAIN, now)
+
+
+def _original(http: Any) -> Original:
+    return http.method.encode(), http.path.encode(), http.host.encode()
+
+
+def _fields(http: Any, names: AbstractSet[bytes]) -> list[Field]:
     headers = ((each.key.lower().encode(), each.raw_value) for each in http.header_map.headers)
-    return judge.judge([each for each in headers if each[0] in judge.carriers], need, PLAIN, now)
+    return [each for each in headers if each[0] in names]
+
+
+def _peer(said: str) -> str:
+    """``ipv4:127.0.0.1:4711``, ``ipv6:%5B::1%5D:4711`` or ``unix:…`` as the audit of the HTTP listener has it."""
+    kind, _, place = said.partition(":")
+    return unquote(place.rpartition(":")[0]).strip("[]") if kind.startswith("ip") else "unix"
 
 
 def _say(answer: bytes, carriers: Iterable[bytes]) -> Any:
