@@ -13,6 +13,8 @@ exclude_patterns = ["site_extension"]
 # Headings get the anchors that a code host gives them, down to this level.
 myst_heading_anchors = 4
 nitpicky = True
+# They would turn the two hyphens of a flag into a dash.
+smartquotes = False
 html_theme = "furo"
 html_title = f"Keywright {release}"
 html_copy_source = False

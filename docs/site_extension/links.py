@@ -10,7 +10,7 @@ from sphinx import addnodes
 from sphinx.application import Sphinx
 from sphinx.util import logging
 
-__all__ = ["settle_links"]
+__all__ = ["REPOSITORY", "settle_links"]
 
 REPOSITORY = "DOCS_REPOSITORY"
 
@@ -35,9 +35,10 @@ def _target(node: nodes.Element, pages: Path, page: str) -> Path | None:
     if node.get("reftype") != "myst":
         return None
     if node.get("refdomain") == "doc":
-        # Already taken for a page, named from the root of the site.
-        return None if not node["reftarget"].startswith("..") else (pages / f"{node['reftarget']}.md").resolve()
-    target = (pages / page).parent.joinpath(node["reftarget"].partition("#")[0]).resolve()
+        # Already taken for a page: named from the root of the site, or by its whole path if it lies outside.
+        target = (pages / f"{node['reftarget']}.md").resolve()
+    else:
+        target = (pages / page).parent.joinpath(node["reftarget"].partition("#")[0]).resolve()
     return None if target.is_relative_to(pages) else target
 
 

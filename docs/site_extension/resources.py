@@ -4,7 +4,7 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 from keywright.api import crd
-from site_extension.markdown import code, table
+from site_extension.markdown import code, plain, table
 
 __all__ = ["render"]
 
@@ -59,13 +59,12 @@ def _section(path: str, schema: Schema) -> str:
         [
             code(name) + (" (required)" if name in required else ""),
             _type(field),
-            f"{field.get('description', '')} {_bounds(field)}".strip(),
+            " ".join((plain(field.get("description", "")), *_bounds(field))),
         ]
         for name, field in schema["properties"].items()
     )
-    return (
-        f"## {path}\n\n{schema.get('description', '')}\n\n{table(['field', 'type', 'meaning'], rows)}{_rules(schema)}"
-    )
+    fields = table(["field", "type", "meaning"], rows)
+    return f"## {path}\n\n{plain(schema.get('description', ''))}\n\n{fields}{_rules(schema)}"
 
 
 def _type(field: Schema) -> str:
@@ -80,31 +79,35 @@ def _type(field: Schema) -> str:
             return str(field.get("format", other))
 
 
-def _bounds(field: Schema) -> str:
-    """What the API server holds a value against, in words; that of list items and map values included."""
-    inner: Schema = next(
-        (field[key] for key in ("items", "additionalProperties") if isinstance(field.get(key), dict)), {}
-    )
-    said = [
-        *([f"Default: {code(str(field['default']))}."] if isinstance(field.get("default"), str | int) else []),
-        *([_between(field, "minItems", "maxItems", "items")] if field["type"] == "array" else []),
-        *([f"At most {field['maxProperties']} entries."] if "maxProperties" in field else []),
-        *([_between(field, "minimum", "maximum", "")] if "maximum" in field or "minimum" in field else []),
-        *([_between(field, "minLength", "maxLength", "characters")] if "maxLength" in field else []),
-        *([f"Pattern: {code(field['pattern'])}."] if "pattern" in field else []),
-        *([f"Each: {_bounds(inner)}"] if inner.get("type") == "string" and "enum" not in inner else []),
-        *(each["message"].capitalize() + "." for each in inner.get("x-kubernetes-validations", [])),
-    ]
-    return " ".join(each for each in said if each)
-
-
-def _between(field: Schema, least: str, most: str, what: str) -> str:
-    low, high = field.get(least), field.get(most)
-    bounds = f"{low} to {high}" if low and high else f"At most {high}" if high is not None else f"At least {low}"
-    return f"{bounds} {what}".strip() + "."
+def _bounds(field: Schema) -> Iterator[str]:
+    """What the API server holds a value against, a sentence each; of what is in a list or map, too."""
+    match field.get("default"):
+        case bool(flag):
+            yield f"Default: {code(str(flag).lower())}."
+        case str(value) | int(value):
+            yield f"Default: {code(str(value))}."
+    for least, most, what in (
+        ("minItems", "maxItems", " items"),
+        ("minProperties", "maxProperties", " entries"),
+        ("minimum", "maximum", ""),
+        ("minLength", "maxLength", " characters"),
+    ):
+        low, high = field.get(least), field.get(most)
+        if low and high:
+            yield f"{low} to {high}{what}."
+        elif low or high:
+            yield f"At most {high}{what}." if high else f"At least {low}{what}."
+    if "pattern" in field:
+        yield f"Pattern: {code(field['pattern'])}."
+    inner = field.get("items") or field.get("additionalProperties")
+    # What holds for an object stands in its own section.
+    if inner is not None and "properties" not in inner:
+        rules = (f"{plain(each['message'])}." for each in inner.get("x-kubernetes-validations", []))
+        if bounds := [*_bounds(inner), *rules]:
+            yield " ".join(("Each:", *bounds))
 
 
 def _rules(schema: Schema) -> str:
     """What CEL rules refuse, in their own words."""
     messages = dict.fromkeys(each["message"] for each in schema.get("x-kubernetes-validations", []))
-    return "".join(f"- {each}\n" for each in messages) + ("\n" if messages else "")
+    return "".join(f"- {plain(each)}\n" for each in messages) + ("\n" if messages else "")

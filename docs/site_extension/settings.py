@@ -6,7 +6,7 @@ from typing import Any
 
 from keywright.handlers import settings as operator_settings
 from keywright.verifier import settings as verifier_settings
-from site_extension.markdown import code, table
+from site_extension.markdown import code, plain, table
 
 __all__ = ["render"]
 
@@ -42,4 +42,4 @@ def _row(action: argparse.Action) -> tuple[str, str, str]:
         raise ValueError(f"the help of {action.option_strings} does not end with its twin: [KEYWRIGHT_…]")
     (flag,) = action.option_strings
     value = action.metavar or "|".join(action.choices or ())
-    return code(f"{flag} {value}".strip()), code(told["twin"]) + told["form"], told["meaning"]
+    return code(f"{flag} {value}".strip()), code(told["twin"]) + told["form"], plain(told["meaning"])

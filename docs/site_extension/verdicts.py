@@ -1,7 +1,7 @@
 """What a verifier answers, from the refusals that it has."""
 
 from keywright.verifier.verdicts import REFUSALS, Code
-from site_extension.markdown import code, table
+from site_extension.markdown import code, plain, table
 
 __all__ = ["render"]
 
@@ -13,10 +13,10 @@ def render(_argument: str) -> str:
         [
             code(each.code),
             str(each.status),
-            each.detail,
+            plain(each.detail),
             code(f'error="{each.error}"') if each.error else "without `error`" if each.is_challenged else "none",
             f"{each.retry_after} s" if each.retry_after else "",
         ]
         for each in sorted(REFUSALS, key=lambda refusal: order.index(refusal.code))
     )
-    return table(["`code`", "status", "`detail`", "challenge", "`Retry-After`"], rows)
+    return table(["code", "status", "`detail`", "challenge", "`Retry-After`"], rows)
