@@ -56,6 +56,22 @@ def test_links_lead_somewhere(page: Path) -> None:
         assert not anchor or anchor in anchors(target), f"{link}: no such heading"
 
 
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
+def test_modules_that_are_named_are_there(page: Path) -> None:
+    """By a path from the root, the package, the tests or the page; by a name alone, anywhere."""
+    roots = (ROOT, ROOT / "operator/keywright", ROOT / "tests", page.parent)
+    words = [child.content for token in parsed(page) for child in token.children or [] if child.type == "code_inline"]
+    for name in (word.partition("::")[0] for word in words if re.fullmatch(r"[\w./-]+\.py(::\w+)?", word)):
+        assert any((root / name).exists() for root in roots) or ("/" not in name and name in modules()), name
+
+
+@cache
+def modules() -> set[str]:
+    return {
+        path.name for folder in ("operator", "tests", "deploy", "examples") for path in (ROOT / folder).rglob("*.py")
+    }
+
+
 def test_every_threat_names_tests_that_exist() -> None:
     """Each row of its tables has one at least."""
     threats = SECURITY.read_text().partition("\n## Threats\n")[2].partition("\n## ")[0]
