@@ -27,7 +27,8 @@ def render(file_name: str) -> str:
         ),
     )
     sections = "".join(_section(path, each) for path, each in _objects("", schema))
-    return f"{_names(definition)}\n\n{columns}{_rules(schema)}{sections}"
+    # All of it in sections: what stands in none would come after them.
+    return f"## The resource\n\n{_names(definition)}\n\n{columns}{_rules(schema)}{sections}"
 
 
 def _names(definition: Schema) -> str:
@@ -110,4 +111,6 @@ def _bounds(field: Schema) -> Iterator[str]:
 def _rules(schema: Schema) -> str:
     """What CEL rules refuse, in their own words."""
     messages = dict.fromkeys(each["message"] for each in schema.get("x-kubernetes-validations", []))
-    return "".join(f"- {plain(each)}\n" for each in messages) + ("\n" if messages else "")
+    if not messages:
+        return ""
+    return "What the API server refuses besides:\n\n" + "".join(f"- {plain(each)}\n" for each in messages) + "\n"

@@ -101,6 +101,13 @@ def test_every_word_of_status_is_explained() -> None:
         assert sorted(told[title]) == sorted(words)
 
 
+def test_every_annotation_has_its_row() -> None:
+    """And every label, each once; none that the sources do not name."""
+    told = re.findall(r"^\| `(keywright\.dev/[a-z-]+)`", (REFERENCE / "annotations.md").read_text(), re.MULTILINE)
+    sources = "".join(path.read_text() for path in (ROOT / "operator").rglob("*.py"))
+    assert sorted(told) == sorted(set(re.findall(r"\"(keywright\.dev/[a-z-]+)\"", sources)))
+
+
 async def test_every_metric_has_its_row(tmp_path: Path) -> None:
     """Each that a process exposes with everything switched on; and no row tells of one that is gone."""
     roster = Roster(lambda _: None)
