@@ -84,6 +84,12 @@ def test_every_threat_names_tests_that_exist() -> None:
             assert name in functions(ROOT / "tests" / file), f"{file} has no {name}"
 
 
+def test_every_claim_about_others_has_its_source() -> None:
+    """Each number in brackets is in the list of sources, and nothing is there that no claim rests on."""
+    claims, _, sources = (ROOT / "docs/explanation/comparison.md").read_text().partition("\n## Sources\n")
+    assert {*re.findall(r"\[(\d+)\]", claims)} == {*re.findall(r"^(\d+)\. ", sources, re.MULTILINE)}
+
+
 @cache
 def functions(file: Path) -> set[str]:
     tree = ast.parse(file.read_text())
