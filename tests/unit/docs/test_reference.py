@@ -69,6 +69,14 @@ def test_every_flag_has_its_row(command: str) -> None:
         assert re.search(rf"^\| `{flag}[ `][^\n]*{twin}", told, re.MULTILINE), flag
 
 
+def test_every_command_has_its_row() -> None:
+    """Those that the help names."""
+    commands = re.findall(r"^    ([a-z]+) ", _run("--help").stdout, re.MULTILINE)
+    assert len(commands) > 3
+    told = re.findall(r"^\| `keywright ([a-z]+)", (REFERENCE / "settings.md").read_text(), re.MULTILINE)
+    assert sorted(told) == sorted(commands)
+
+
 def test_a_flag_without_twin_ends_the_build(monkeypatch: pytest.MonkeyPatch) -> None:
     """It would be missing from the page otherwise, and from the environment."""
 
