@@ -1,6 +1,7 @@
 """The tables of the reference, made from the sources while the site is built, so that they are never old."""
 
-from typing import Any, ClassVar
+from collections.abc import Callable
+from typing import Any
 
 from docutils import nodes
 from sphinx.application import Sphinx
@@ -11,25 +12,22 @@ from site_extension.links import settle_links
 
 __all__ = ["setup"]
 
-MAKERS = {
+MAKERS: dict[str, Callable[..., str]] = {
     "keywright-resource": resources.render,
     "keywright-settings": settings.render,
     "keywright-verdicts": verdicts.render,
 }
-"""Names of directives, and what makes the Markdown that stands in their place from their argument."""
+"""Names of directives, and what makes the Markdown that stands in their place from their argument, if any."""
 
 
 class GeneratedDirective(SphinxDirective):
     """Markdown made from the sources."""
 
-    required_arguments = 1
-    option_spec: ClassVar[dict[str, Any]] = {}
+    optional_arguments = 1
 
     def run(self) -> list[nodes.Node]:
         """Parse what the maker of this name makes, headings included."""
-        # A page of the reference is as old as the sources that it is made from, which Sphinx does not watch.
-        self.env.note_reread()
-        return self.parse_text_to_nodes(MAKERS[self.name](self.arguments[0]), allow_section_headings=True)
+        return self.parse_text_to_nodes(MAKERS[self.name](*self.arguments), allow_section_headings=True)
 
 
 def setup(app: Sphinx) -> dict[str, Any]:

@@ -24,10 +24,9 @@ def settle_links(app: Sphinx, doctree: nodes.document) -> None:
         target = _target(node, pages, app.env.docname)
         if target is None:
             continue
-        if not target.exists() or pages.parent not in target.parents:
+        if not target.exists() or not target.is_relative_to(pages.parent):
             log.warning("no such file in the repository: %s", target, location=node)
-        path = target.relative_to(pages.parent) if pages.parent in target.parents else target
-        node.replace_self(_shown(node, path.as_posix(), os.environ.get(REPOSITORY)))
+        node.replace_self(_shown(node, os.path.relpath(target, pages.parent), os.environ.get(REPOSITORY)))
 
 
 def _target(node: nodes.Element, pages: Path, page: str) -> Path | None:

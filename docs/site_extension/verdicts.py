@@ -6,7 +6,7 @@ from site_extension.markdown import code, plain, table
 __all__ = ["render"]
 
 
-def render(_argument: str) -> str:
+def render() -> str:
     """A table of all refusals in the order of their codes, and of what each of them says."""
     order = list(Code)
     rows = (

@@ -146,3 +146,18 @@ def test_a_link_to_a_file_of_the_repository(tmp_path: Path) -> None:
         assert (done.returncode, done.stderr) == (0, "")
         shown = (tmp_path / "repository/site/index.html").read_text()
         assert [each for each in expected if each not in shown] == []
+
+
+def test_the_reference_stands_where_it_is_asked_for(tmp_path: Path) -> None:
+    """Tables and headings, in their order, with the marks of Markdown read as such."""
+    pages = tmp_path / "repository/docs"
+    pages.mkdir(parents=True)
+    wanted = ("resource} apikeys.yaml", "settings} verifier", "verdicts}")
+    (pages / "index.md").write_text("# Title\n\n" + "".join(f"```{{keywright-{each}\n```\n\n" for each in wanted))
+    done = build(pages)
+    assert (done.returncode, done.stderr) == (0, "")
+    shown = (tmp_path / "repository/site/index.html").read_text()
+    landmarks = (">The resource<", ">.status.phase<", ">spec.rotation<", ">--max-staleness", ">revoked_key<")
+    places = [shown.find(each) for each in landmarks]
+    assert -1 not in places
+    assert places[:3] == sorted(places[:3])
