@@ -111,7 +111,7 @@ def build(pages: Path, **environment: str) -> subprocess.CompletedProcess[str]:
         env={name: value for name, value in os.environ.items() if name != REPOSITORY} | environment,
         capture_output=True,
         text=True,
-        timeout=120,
+        timeout=300,
         check=False,
     )
 
