@@ -34,12 +34,12 @@ demo: $(STAMP) ## the main job, told step by step on a real API server
 test: check integration ## everything
 
 .PHONY: check
-check: $(STAMP) ## fast: format, lint, types, imports, CRD drift, unit tests
+check: $(STAMP) ## fast: format, lint, types, imports, CRD drift, the site's links, unit tests
 	@$(BIN)/ruff format --check --quiet . || { echo "run: make fmt"; exit 1; }
 	@$(BIN)/ruff check --quiet .
-	@$(BIN)/mypy operator deploy tests
+	@$(BIN)/mypy operator deploy tests docs
 	@$(BIN)/lint-imports --no-logo 2>/dev/null || $(BIN)/lint-imports
-	@$(MAKE) --no-print-directory crds-check unit
+	@$(MAKE) --no-print-directory crds-check docs-check unit
 
 .PHONY: unit
 unit: $(STAMP) ## unit tests, in seconds
@@ -61,6 +61,15 @@ crds: $(STAMP) ## render the CRDs into crds/
 crds-check: $(STAMP)
 	@mkdir -p build/crds && $(BIN)/python -c 'from pathlib import Path; from keywright.api.crd import write; write(Path("build/crds"))'
 	@diff -ru crds build/crds || { echo "crds/ has drifted from the models: run make crds"; exit 1; }
+
+.PHONY: docs
+docs: docs-check ## build the site: build/site/index.html
+	@echo build/site/index.html
+
+# Broken links are errors. DOCS_REPOSITORY=https://… lets links to other files of the repository lead there.
+.PHONY: docs-check
+docs-check: $(STAMP)
+	@$(BIN)/sphinx-build -q --fail-on-warning --fresh-env -d build/site-cache docs build/site
 
 .PHONY: fmt
 fmt: $(STAMP) ## format and fix what can be fixed
@@ -87,7 +96,7 @@ test-deps: $(STAMP) ## install the programs that tests and benchmarks use (Debia
 lock: $(STAMP) ## pin and hash the dependencies anew
 	@$(BIN)/python -m pip install --quiet uv
 	@$(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-emit-index-url \
-	  --no-annotate --no-header --all-extras --group dev --group bench pyproject.toml -o requirements/dev.lock
+	  --no-annotate --no-header --all-extras --group dev --group bench --group docs pyproject.toml -o requirements/dev.lock
 	@$(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-emit-index-url \
 	  --no-annotate --no-header --group envoy -o requirements/envoy.lock
 

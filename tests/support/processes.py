@@ -13,7 +13,7 @@ from pathlib import Path
 
 from tests.support.kube import eventually
 
-__all__ = ["Process", "figure", "free_address", "get", "operator", "say", "start", "verifier"]
+__all__ = ["BIN", "Process", "figure", "free_address", "get", "operator", "say", "start", "verifier"]
 
 BIN = Path(sys.executable).parent
 

