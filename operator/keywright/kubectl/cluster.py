@@ -118,9 +118,15 @@ class Cluster:
 
     def _away(self, error: Exception) -> str:
         host = urllib3.util.parse_url(self._api.configuration.host).netloc
-        what = "does not answer" if isinstance(error, urllib3.exceptions.TimeoutError) else "cannot be reached"
-        if isinstance(error, ApiException | urllib3.exceptions.SSLError):
-            what = "cannot be trusted (TLS)"
+        match error:
+            case ApiException() | urllib3.exceptions.SSLError():
+                what = "cannot be trusted (TLS)"
+            case urllib3.exceptions.NewConnectionError():  # a TimeoutError too, though nothing has been waited for
+                what = "cannot be reached"
+            case urllib3.exceptions.TimeoutError():
+                what = "does not answer"
+            case _:
+                what = "cannot be reached"
         return f"the API server {host} of context {self.context} {what}: check the context, the network and the VPN"
 
 

@@ -36,7 +36,8 @@ def explain(attempt: Attempt, status: int, answer: Mapping[str, Any] | None, con
     if denied is not None:
         return f"refused: {denied[1]} (who may do what: docs/guides/permissions.md)"
     match status:
-        case 401:
+        # Credentials that could not be had are no credentials: there is nobody to give a right to.
+        case 401 | 403 if status == 401 or 'User "system:anonymous"' in message:
             return f"the API server does not accept your credentials of context {context}: log in again"
         case 403:
             return _forbidden(attempt, message)

@@ -74,6 +74,7 @@ def test_a_policy_speaks_for_itself() -> None:
     ("attempt", "status", "answer", "words"),
     [
         (LIST, 401, {"message": "Unauthorized"}, ("credentials of context c", "log in again")),
+        (LIST, 403, forbidden("system:anonymous"), ("credentials of context c", "log in again")),
         (LIST, 404, None, ("has no ApiKeys", "install Keywright")),
         (CREATE, 404, {"message": 'namespaces "payments" not found'}, ('namespaces "payments" not found',)),
         (CREATE, 409, {"reason": "AlreadyExists"}, ("there is an ApiKey ci", "another name")),
