@@ -99,6 +99,8 @@ lock: $(STAMP) ## pin and hash the dependencies anew
 	  --no-annotate --no-header --all-extras --group dev --group bench --group docs pyproject.toml -o requirements/dev.lock
 	@$(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-emit-index-url \
 	  --no-annotate --no-header --group envoy -o requirements/envoy.lock
+	@$(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-emit-index-url \
+	  --no-annotate --no-header --extra cli pyproject.toml -o requirements/cli.lock
 
 .PHONY: clean
 clean: ## remove what was built here (caches outside the project stay)
