@@ -142,10 +142,8 @@ def test_flux_lets_a_rotation_by_hand_happen_once(
     annotate = ("annotate", "apikey", "key", "--overwrite")
     for value in ("once", "twice"):
         kubectl(*annotate, f"keywright.dev/rotate={value}")
-        admin.wait(namespace, "key", Ready="True")
-        if value == "twice":
-            eventually(lambda: current() != issued[0])
-            issued.append(current())
+        eventually(lambda: current() not in issued)
+        issued.append(current())
         sync(flux, plane, in_git(namespace))
         assert "keywright.dev/rotate" not in admin.get(namespace, "key")["metadata"].get("annotations", {})
     kubectl(*annotate, "keywright.dev/rotate=twice")

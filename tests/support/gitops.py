@@ -24,7 +24,9 @@ def argo_health(manifest: Manifest) -> tuple[str, str]:
     """Status and message that health.lua gives the object."""
     script = (ARGO / "health.lua").read_text()
     chunk = f"obj = {_lua(manifest)}\nlocal health = (function()\n{script}\nend)()\nprint(health.status)\nprint(health.message)"
-    done = subprocess.run([program("lua5.1"), "-"], input=chunk, text=True, capture_output=True, timeout=30, check=False)
+    done = subprocess.run(
+        [program("lua5.1"), "-"], input=chunk, text=True, capture_output=True, timeout=30, check=False
+    )
     assert done.returncode == 0, done.stderr
     status, _, message = done.stdout.partition("\n")
     return status, message.removesuffix("\n")
