@@ -13,7 +13,6 @@ import yaml
 from keywright_local import ControlPlane
 from tests.support.gitops import Flux
 from tests.support.kube import Kube, Manifest, eventually
-from tests.support.processes import Process
 
 pytestmark = pytest.mark.usefixtures("shared_operator")
 
