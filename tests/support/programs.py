@@ -19,7 +19,16 @@ def build(package: str, name: str, folder: Path) -> Path:
     if nobody reads skips (CI=true).
     """
     target = folder / name
-    command = [program("go", remedy="install Go"), "build", "-trimpath", "-ldflags", "-s -w", "-o", str(target), package]
+    command = [
+        program("go", remedy="install Go"),
+        "build",
+        "-trimpath",
+        "-ldflags",
+        "-s -w",
+        "-o",
+        str(target),
+        package,
+    ]
     done = subprocess.run(command, cwd=MODULE, capture_output=True, text=True, timeout=1200, check=False)
     if done.returncode:
         _give_up(f"{package} does not build; Go needs its module proxy for it: {done.stderr.strip().splitlines()[-1]}")
