@@ -127,6 +127,16 @@ def test_flux_cannot_undo_a_revocation(
     sync(flux, plane, in_git(namespace, revoked=True))
 
 
+def test_a_field_that_never_changes_fails_the_sync(
+    flux: Flux, plane: ControlPlane, admin: Kube, namespace: str
+) -> None:
+    """The sync says which, and the key goes on as it was."""
+    sync(flux, plane, in_git(namespace))
+    before = admin.wait(namespace, "key", Active="True")["metadata"]["uid"]
+    assert "spec.className is immutable" in flux.apply(plane.kubeconfig, in_git(namespace, className="other"))
+    assert admin.wait(namespace, "key", Active="True")["metadata"]["uid"] == before
+
+
 def test_flux_lets_a_rotation_by_hand_happen_once(
     flux: Flux, plane: ControlPlane, admin: Kube, namespace: str, kubectl: Kubectl
 ) -> None:

@@ -21,6 +21,7 @@ from tests.support.programs import program
 
 MONITORING = ROOT / "deploy/monitoring"
 RUNBOOKS = ROOT / "docs/runbooks"
+GUIDES = ROOT / "docs/guides"
 RULES: list[dict[str, Any]] = [
     rule for group in yaml.safe_load((MONITORING / "alerts.yaml").read_text())["groups"] for rule in group["rules"]
 ]
@@ -84,7 +85,7 @@ def test_each_alert_is_tested_both_ways() -> None:
 def test_each_alert_has_a_runbook() -> None:
     """A page of its name that the rule names, and no page of no alert. The guide links them all."""
     assert {path.stem for path in RUNBOOKS.glob("*.md")} == {rule["alert"] for rule in RULES}
-    guide = (ROOT / "docs/guides/monitoring.md").read_text()
+    guide = (GUIDES / "monitoring.md").read_text()
     for rule in RULES:
         page = ROOT / rule["annotations"]["runbook_url"]
         assert page == RUNBOOKS / f"{rule['alert']}.md"
@@ -93,12 +94,17 @@ def test_each_alert_has_a_runbook() -> None:
         assert rule["labels"]["severity"] in {"warning", "critical"}
 
 
-@pytest.mark.parametrize(
-    "page", [*sorted(RUNBOOKS.glob("*.md")), ROOT / "docs/guides/monitoring.md"], ids=lambda p: p.stem
-)
+PAGES = [
+    *sorted(RUNBOOKS.glob("*.md")),
+    *(GUIDES / f"{name}.md" for name in ("monitoring", "gitops", "secret-scanning")),
+]
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda path: path.stem)
 def test_the_pages_link_to_what_exists(page: Path) -> None:
     """Whoever is called at night finds what the runbook points to."""
-    links = re.findall(r"\]\(([^)#:]+)\)", page.read_text())
+    links = re.findall(r"\]\(([^)#:]+)(?:#[^)]*)?\)", page.read_text())
+    assert links or page.parent == RUNBOOKS
     assert [each for each in links if not (page.parent / each).exists()] == []
 
 
@@ -112,7 +118,7 @@ def test_every_figure_that_is_asked_for_exists(exposed: set[str]) -> None:
 
 def test_every_figure_that_the_runbooks_name_exists(exposed: set[str]) -> None:
     """The guide and the runbooks too."""
-    pages = [*RUNBOOKS.glob("*.md"), ROOT / "docs/guides/monitoring.md"]
+    pages = [*RUNBOOKS.glob("*.md"), GUIDES / "monitoring.md"]
     assert {path.stem: missing for path in pages if (missing := named(path.read_text()) - exposed)} == {}
 
 
