@@ -140,7 +140,7 @@ def test_gitleaks_finds_a_key_in_the_yaml_of_a_secret(gitleaks: Path, tmp_path: 
 def test_gitleaks_keeps_its_own_rules(gitleaks: Path, tmp_path: Path) -> None:
     """The file adds to the rules that are there already."""
     (tmp_path / "pem").write_text(f"-----BEGIN RSA PRIVATE KEY-----\n{'MIIEow' * 20}\n-----END RSA PRIVATE KEY-----\n")
-    command = [gitleaks, "dir", str(tmp_path), "--config", str(SCANNING / "gitleaks.toml"), "--no-banner"]
+    command: list[str | Path] = [gitleaks, "dir", tmp_path, "--config", str(SCANNING / "gitleaks.toml"), "--no-banner"]
     assert subprocess.run(command, capture_output=True, timeout=120, check=False).returncode == 1
 
 
