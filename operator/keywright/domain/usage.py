@@ -12,7 +12,18 @@ from enum import StrEnum
 
 from keywright.domain.apikey import RecordState, Status
 
-__all__ = ["EVERY", "MAX_USES", "News", "OnRecord", "Uses", "fold", "on_record", "still_used", "weigh"]
+__all__ = [
+    "EVERY",
+    "MAX_USES",
+    "News",
+    "OnRecord",
+    "Uses",
+    "fold",
+    "on_record",
+    "still_used",
+    "used_after_replacement",
+    "weigh",
+]
 
 EVERY = timedelta(hours=1)
 MAX_USES = 1000
@@ -87,7 +98,11 @@ def fold(status: Status, uses: Uses, now: datetime) -> Status:
 
 def still_used(status: Status) -> frozenset[str]:
     """The ids of replaced keys that were used after the Current one was issued."""
-    said = on_record(status)
+    return used_after_replacement(on_record(status))
+
+
+def used_after_replacement(said: OnRecord) -> frozenset[str]:
+    """The same of what a status says of uses."""
     return frozenset(each for each in said.retiring if _is_after(said.keys[each], said.replaced_at))
 
 

@@ -22,7 +22,7 @@ DUE_LAG_BOUNDS = (0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 300)  # seconds
 
 
 class Metrics:
-    """Counted up where things happen. ``per_key`` offers three instants of each ApiKey, up to :data:`MAX_SERIES`."""
+    """Counted up where things happen. ``per_key`` offers the instants of each ApiKey, up to :data:`MAX_SERIES`."""
 
     def __init__(self, *, per_key: bool) -> None:
         self._per_key = per_key
@@ -116,6 +116,8 @@ class Metrics:
             ("expiration", "When the current key ends."),
             ("rotation", "When the current key will be replaced."),
             ("issue", "When the ApiKey was first issued."),
+            ("replaced_key_expiration", "When a replaced key ends that was used since."),
+            ("replaced_key_use", "When it was last used, as far as recorded."),
         ):
             values = {
                 labels(namespace=ref.namespace, name=ref.name): instants[field]

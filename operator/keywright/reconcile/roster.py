@@ -9,7 +9,7 @@ from typing import NamedTuple
 from keywright.domain.apikey import RecordState
 from keywright.domain.reasons import Reason
 from keywright.domain.times import parse_instant
-from keywright.domain.usage import OnRecord
+from keywright.domain.usage import OnRecord, used_after_replacement
 from keywright.kube.client import Manifest
 from keywright.reconcile.ports import Ref
 
@@ -68,16 +68,17 @@ class Roster:
         spec = manifest.get("spec") or {}
         said = {each["type"]: each for each in status.get("conditions") or ()}
         is_stalled = said.get("Stalled", {}).get("status") == "True"
+        on_record = _on_record(status)
         entry = _Entry(
             ref=ref,
             seniority=_Seniority(metadata["creationTimestamp"], uid),
             class_name=spec.get("className") or status.get("className"),
             key_ids=tuple(each["id"] for each in status.get("keys") or ()),
             version=version,
-            instants=_instants(status),
+            instants={**_instants(status), **_replaced(status, on_record)},
             reason=_reason(said.get("Stalled" if is_stalled else "Ready", {}).get("reason")),
             is_stalled=is_stalled,
-            on_record=_on_record(status),
+            on_record=on_record,
         )
         self._entries[uid] = entry
         self._uids[ref] = uid
@@ -114,7 +115,9 @@ class Roster:
             yield entry.ref, entry.class_name
 
     def instants(self) -> Iterator[tuple[Ref, Mapping[str, float]]]:
-        """Every ApiKey with its ``expiration``, ``rotation`` and ``issue``, as far as it has them, since the epoch."""
+        """Every ApiKey with its ``expiration``, ``rotation``, ``issue``, and ``replaced_key_use`` and
+        ``replaced_key_expiration`` while a replaced key is still used; as far as it has them, since the epoch.
+        """
         for entry in list(self._entries.values()):
             yield entry.ref, entry.instants
 
@@ -164,9 +167,26 @@ class Roster:
 
 
 def _instants(status: Manifest) -> Mapping[str, float]:
-    named = {"expiration": "expiresAt", "rotation": "rotateAt", "issue": "issuedAt"}
+    named = {"issue": "issuedAt"}
+    if status.get("revokedAt") is None:
+        # Nothing lies ahead of a revoked key, although its end stays on record.
+        named |= {"expiration": "expiresAt", "rotation": "rotateAt"}
     read = {name: _instant(status.get(field)) for name, field in named.items()}
     return {name: at.timestamp() for name, at in read.items() if at is not None}
+
+
+def _replaced(status: Manifest, said: OnRecord) -> Mapping[str, float]:
+    """Last use and end of the replaced key that is still used; of several, of the one that ends first."""
+    used = used_after_replacement(said)
+    found = [
+        (end, use)
+        for each in status.get("keys") or ()
+        if each["id"] in used and (end := _instant(each.get("expiresAt"))) and (use := said.keys[each["id"]])
+    ]
+    if not found:
+        return {}
+    end, use = min(found)
+    return {"replaced_key_expiration": end.timestamp(), "replaced_key_use": use.timestamp()}
 
 
 def _reason(said: object) -> str:

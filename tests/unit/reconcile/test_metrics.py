@@ -8,7 +8,7 @@ from keywright.reconcile.ports import Ref
 from keywright.reconcile.roster import Roster
 
 
-def roster(keys: int = 0, **status: Any) -> Roster:
+def roster(keys: int = 0, /, **status: Any) -> Roster:
     """ApiKeys with this status."""
     made = Roster(lambda _: None)
     for number in range(keys):
@@ -95,5 +95,25 @@ def test_each_apikey_has_its_instants() -> None:
     assert 'keywright_apikey_issue_timestamp_seconds{namespace="payments",name="key-0"} 1767225600' in shown
     assert "keywright_apikey_rotation_timestamp_seconds{" not in shown
     assert "keywright_apikey" not in text(Metrics(per_key=False), known)
+    revoked = {"expiresAt": "2026-01-02T00:00:00Z", "revokedAt": "2026-01-01T00:00:00Z"}
+    assert "keywright_apikey_expiration_timestamp_seconds{" not in text(Metrics(per_key=True), roster(1, **revoked))
     many = text(Metrics(per_key=True), roster(MAX_SERIES + 5, issuedAt="2026-01-01T00:00:00Z"))
     assert many.count("keywright_apikey_issue_timestamp_seconds{") == MAX_SERIES
+
+
+def test_a_replaced_key_that_is_still_used_has_its_instants() -> None:
+    """Its end and its last use; of several the one that ends first. One that rests, or has just been issued, has none."""
+
+    def key(key_id: str, state: str, **fields: str) -> dict[str, str]:
+        return {"id": key_id, "state": state, "issuedAt": "2026-01-01T00:00:00Z"} | fields
+
+    current = key("c", "Current", lastUsedAt="2026-01-01T03:00:00Z")
+    soon = key("a", "Retiring", lastUsedAt="2026-01-01T01:00:00Z", expiresAt="2026-01-02T00:00:00Z")
+    late = key("b", "Retiring", lastUsedAt="2026-01-01T02:00:00Z", expiresAt="2026-01-03T00:00:00Z")
+    shown = text(Metrics(per_key=True), roster(1, keys=[current, late, soon]))
+    labels = '{namespace="payments",name="key-0"}'
+    assert f"keywright_apikey_replaced_key_expiration_timestamp_seconds{labels} 1767312000" in shown
+    assert f"keywright_apikey_replaced_key_use_timestamp_seconds{labels} 1767229200" in shown
+    for resting in ({"lastUsedAt": "2025-12-31T23:59:59Z"}, {"lastUsedAt": "2026-01-01T00:00:00Z"}):
+        shown = text(Metrics(per_key=True), roster(1, keys=[current, soon | resting]))
+        assert "keywright_apikey_replaced_key_use_timestamp_seconds{" not in shown
