@@ -1,0 +1,61 @@
+"""From what a person names to the ApiKey that is meant."""
+
+import re
+from collections.abc import Iterable, Iterator, Mapping
+from difflib import get_close_matches
+from typing import Any
+
+from keywright.errors import KeywrightError
+from keywright.kube.resources import APIKEYS
+from keywright.kubectl.cluster import Cluster, Manifest, RequestError
+
+__all__ = ["find_key", "has_id", "owned_by"]
+
+_OBJECT_NAME = re.compile(r"[a-z0-9]([-.a-z0-9]*[a-z0-9])?", re.ASCII)
+
+
+def find_key(cluster: Cluster, reference: str) -> Manifest:
+    """The ApiKey of that name; if there is none, the one with that key id or UID.
+
+    Raises:
+        KeywrightError: if nothing in the namespace is called so.
+
+    """
+    if _OBJECT_NAME.fullmatch(reference):
+        try:
+            return cluster.get(APIKEYS, cluster.namespace, reference)
+        except RequestError as error:
+            if error.status != 404:
+                raise
+    others = list(_others(cluster))
+    for each in others:
+        if has_id(each, reference):
+            return each
+    near = get_close_matches(reference, [each["metadata"]["name"] for each in others], n=1)
+    hint = (
+        f": did you mean {near[0]}?"
+        if near
+        else f": see kubectl apikey list -n {cluster.namespace}, or name another -n"
+    )
+    raise KeywrightError(f"there is no ApiKey {reference} in namespace {cluster.namespace}{hint}")
+
+
+def has_id(manifest: Mapping[str, Any], wanted: str) -> bool:
+    """Whether that is its UID, or the id of one of its keys."""
+    return wanted == manifest["metadata"]["uid"] or any(
+        each["id"] == wanted for each in manifest.get("status", {}).get("keys") or ()
+    )
+
+
+def owned_by(user: str) -> str:
+    """The field selector of an owner's keys, with escapes for what selectors read themselves."""
+    return "spec.owner.user=" + re.sub(r"([\\,=])", r"\\\1", user)
+
+
+def _others(cluster: Cluster) -> Iterator[Manifest] | Iterable[Manifest]:
+    try:
+        yield from cluster.list(APIKEYS)
+    except RequestError as error:
+        # Who may get but not list learns that there is none of that name, and nothing more.
+        if error.status != 403:
+            raise

@@ -1,0 +1,91 @@
+"""What reaches a terminal or a pipe: tables in colour, documents without hashes, and nothing that a terminal obeys."""
+
+import copy
+import json
+from collections.abc import Iterable, Sequence
+from contextlib import AbstractContextManager
+from enum import StrEnum
+
+import click
+import yaml
+from rich.console import Console
+from rich.table import Table
+from rich.text import Text
+
+from keywright.kubectl.cluster import Manifest
+
+__all__ = ["Tone", "clean", "print_documents", "print_fields", "print_table", "progress", "say"]
+
+NAME_PREFIX = "apikey.keywright.dev/"
+# Enough for any row: what is piped is for programs, which want it whole.
+PIPE_WIDTH = 4000
+
+
+class Tone(StrEnum):
+    """The colour of a row. The words of the row say the same."""
+
+    PLAIN = ""
+    AMBER = "yellow"
+    RED = "red"
+
+
+def clean(text: str) -> str:
+    """The text with escapes in place of what is not printable: a terminal gets to see it, but does not obey it."""
+    return "".join(each if each.isprintable() else ascii(each)[1:-1] for each in text)
+
+
+def say(text: str) -> None:
+    """One line for people, on standard error."""
+    click.echo(clean(text), err=True)
+
+
+def progress(text: str) -> AbstractContextManager[object]:
+    """A spinner on standard error while something is waited for; nothing where that is not a terminal."""
+    return Console(stderr=True).status(Text(clean(text)))
+
+
+def print_table(header: Sequence[str], rows: Sequence[tuple[Tone, Sequence[str]]], *, to_stderr: bool = False) -> None:
+    """Columns under a header; a name is broken over lines rather than cut."""
+    table = Table(*header, box=None, pad_edge=False, padding=(0, 3, 0, 0), header_style="")
+    for column in table.columns:
+        column.overflow = "fold"
+    for tone, cells in rows:
+        table.add_row(*(Text(clean(cell), style=tone) for cell in cells))
+    _console(to_stderr=to_stderr).print(table)
+
+
+def print_fields(fields: Iterable[tuple[str, Tone, str]]) -> None:
+    """A label and a text a line; empty texts are left out."""
+    grid = Table.grid(padding=(0, 3, 0, 0))
+    for label, tone, text in fields:
+        if text:
+            grid.add_row(Text(label), Text(clean(text), style=tone, overflow="fold"))
+    _console().print(grid)
+
+
+def _console(*, to_stderr: bool = False) -> Console:
+    console = Console(stderr=to_stderr, highlight=False)
+    return console if console.is_terminal else Console(stderr=to_stderr, highlight=False, width=PIPE_WIDTH)
+
+
+def print_documents(manifests: Sequence[Manifest], form: str, *, is_list: bool = False) -> None:
+    """As ``json``, ``yaml`` or ``name``. Metadata only: hashes and fingerprints stay in the cluster."""
+    if form == "name":
+        for each in manifests:
+            click.echo(NAME_PREFIX + clean(each["metadata"]["name"]))
+        return
+    shown = [_without_hashes(each) for each in manifests]
+    document = {"apiVersion": "v1", "kind": "List", "items": shown} if is_list else shown[0]
+    if form == "json":
+        click.echo(json.dumps(document, indent=2))
+    else:
+        click.echo(yaml.safe_dump(document, sort_keys=False), nl=False)
+
+
+def _without_hashes(manifest: Manifest) -> Manifest:
+    shown = copy.deepcopy(manifest)
+    shown["metadata"].pop("managedFields", None)
+    for record in shown.get("status", {}).get("keys") or ():
+        record.pop("hash", None)
+        record.pop("fingerprint", None)
+    return shown

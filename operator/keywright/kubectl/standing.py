@@ -1,0 +1,130 @@
+"""How an ApiKey stands, in the words and colours of a list. Pure: manifests and the time in, one value out."""
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, replace
+from datetime import datetime
+from typing import Any
+
+from keywright.api.status import read_status
+from keywright.domain.apikey import Phase, Status, earliest
+from keywright.domain.conditions import ConditionStatus, ConditionType, find
+from keywright.domain.times import parse_instant
+from keywright.domain.usage import still_used
+from keywright.kubectl.output import Tone
+
+__all__ = ["Standing", "Uses", "describe_distance", "exact_uses", "read_standing"]
+
+Uses = Mapping[str, datetime]
+"""When verifiers last allowed a key, by ``namespace/name/keyId``."""
+
+
+# From twice its length on a unit is exact enough, as kubectl has it.
+_UNITS = (("d", 86400), ("h", 3600), ("m", 60))
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Standing:
+    """One row. ``status`` is what people read, ``tone`` its colour, ``is_over`` whether it never works again."""
+
+    namespace: str
+    name: str
+    display_name: str
+    created_at: datetime
+    last_used_at: datetime | None
+    expires_at: datetime | None
+    status: str
+    tone: Tone
+    is_over: bool = False
+    class_name: str = ""
+    role: str = ""
+    owner: str = ""
+    key_id: str = ""
+
+
+def exact_uses(usages: Iterable[Mapping[str, Any]]) -> dict[str, datetime]:
+    """The newest use of each key in ``ApiKeyUsage`` objects. What cannot be read is left out."""
+    newest: dict[str, datetime] = {}
+    for usage in usages:
+        for key, text in (usage.get("spec", {}).get("uses") or {}).items():
+            try:
+                at = parse_instant(text)
+            except ValueError:
+                continue
+            newest[key] = max(at, newest.get(key, at))
+    return newest
+
+
+def read_standing(manifest: Mapping[str, Any], uses: Uses, now: datetime) -> Standing:
+    """Judge one ApiKey by its newest spec, by what the operator has recorded, and by the time, as a verifier does."""
+    metadata, spec = manifest["metadata"], manifest.get("spec") or {}
+    read = read_status(dict(manifest))
+    status = _with_uses(read or Status(), f"{metadata['namespace']}/{metadata['name']}", uses, now)
+    end = earliest(parse_instant(spec["expiresAt"]) if spec.get("expiresAt") else None, status.expires_at)
+    word, tone, is_over = _judge(manifest, status, end, now)
+    if read is None:
+        word, tone = "Failed (status cannot be read)", Tone.RED
+    return Standing(
+        namespace=metadata["namespace"],
+        name=metadata["name"],
+        display_name=spec.get("displayName") or metadata["name"],
+        created_at=parse_instant(metadata["creationTimestamp"]),
+        last_used_at=status.last_used_at,
+        expires_at=end,
+        status=word,
+        tone=tone,
+        is_over=is_over,
+        class_name=status.class_name or spec.get("className") or "",
+        role=spec.get("role") or "",
+        owner=(spec.get("owner") or {}).get("user") or "",
+        key_id=status.current_key_id or "",
+    )
+
+
+def describe_distance(at: datetime | None, now: datetime) -> str:
+    """How far off, in its largest unit: ``in 89d``, ``3m ago``."""
+    if at is None:
+        return "never"
+    seconds = int(abs((at - now).total_seconds()))
+    unit, length = next((each for each in _UNITS if seconds >= 2 * each[1]), ("s", 1))
+    span = f"{seconds // length}{unit}"
+    return f"in {span}" if at > now else f"{span} ago"
+
+
+def _judge(manifest: Mapping[str, Any], status: Status, end: datetime | None, now: datetime) -> tuple[str, Tone, bool]:
+    spec = manifest.get("spec") or {}
+    if manifest["metadata"].get("deletionTimestamp"):
+        return "Deleted", Tone.RED, True
+    if spec.get("revoked") or status.revoked_at is not None:
+        return "Revoked", Tone.RED, True
+    if end is not None and end <= now:
+        # With rotation another key may follow; without, this is for ever.
+        return "Expired", Tone.RED, "rotation" not in spec
+    if spec.get("suspended"):
+        return "Suspended", Tone.AMBER, False
+    stalled = find(status.conditions, ConditionType.STALLED)
+    if stalled is not None and stalled.status == ConditionStatus.TRUE:
+        active = find(status.conditions, ConditionType.ACTIVE)
+        works = active is not None and active.status == ConditionStatus.TRUE
+        word = f"{Phase.ACTIVE if works else Phase.FAILED} ({stalled.reason})"
+        return word, Tone.AMBER if works else Tone.RED, False
+    tone = Tone.AMBER if status.phase is Phase.EXPIRING else Tone.PLAIN
+    if still_used(status):
+        return f"{status.phase} (old key in use)", Tone.AMBER, False
+    return status.phase, tone, False
+
+
+def _with_uses(status: Status, key: str, uses: Uses, now: datetime) -> Status:
+    """The status with the exact last use of each record. A report from the future says "now"."""
+    keys = tuple(
+        replace(each, last_used_at=_later(each.last_used_at, uses.get(f"{key}/{each.id}"), now)) for each in status.keys
+    )
+    latest = status.last_used_at
+    for each in keys:
+        latest = _later(latest, each.last_used_at, now)
+    return replace(status, keys=keys, last_used_at=latest)
+
+
+def _later(known: datetime | None, reported: datetime | None, now: datetime) -> datetime | None:
+    if reported is None:
+        return known
+    return max(min(reported, now), known or reported.min.replace(tzinfo=now.tzinfo))
