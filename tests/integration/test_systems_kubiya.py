@@ -3,7 +3,7 @@
 import contextlib
 import http.client
 import itertools
-import os
+import re
 import subprocess
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
@@ -15,8 +15,9 @@ import pytest
 from keywright_local import ControlPlane
 from tests.integration.conftest import CLASS_RULES, apply
 from tests.support.backend import ask
-from tests.support.installed_system import InstalledSystem, ci_scripts, code_of, install_system, verifying
+from tests.support.installed_system import InstalledSystem, ci_scripts, code_of, install_system, run_script, verifying
 from tests.support.kube import Kube, eventually
+from tests.support.kubectl import apikey
 from tests.support.people import allowed
 from tests.support.pods import container_of
 from tests.support.processes import get
@@ -61,6 +62,66 @@ def issue(kubiya: InstalledSystem, name: str = "", **spec: Any) -> str:
     return kubiya.issue(name or f"key-{next(_names)}", **spec)
 
 
+@proves(
+    "kubiya",
+    "a key has a descriptive name and an optional expiry; it is shown once; a lost key is revoked and replaced",
+)
+def test_a_key_is_shown_once_and_a_lost_one_is_replaced(kubiya: InstalledSystem) -> None:
+    """By Alice with her own rights: printed by create and never again; revoked, and made anew under another name."""
+    alice = kubiya.plane.kubeconfig_for(ALICE["user"], ALICE["groups"])
+    asked = ["--class", "kubiya", "--owner", ALICE["user"], "--owner-group", "kubiya-members", "--scope", "agents:read"]
+    named = ["--display-name", "Alice's command line", "--expires-at", "2036-01-01"]
+    here = ("-n", "kubiya")
+    eventually(lambda: apikey(alice, "list", *here).status == 0)
+    first = apikey(alice, "create", "alice-cli", *asked, *named, "--once", *here)
+    assert first.status == 0, first.err
+    spec = kubiya.kube.get("kubiya", "alice-cli")["spec"]
+    assert (spec["displayName"], spec["expiresAt"]) == ("Alice's command line", "2036-01-01T00:00:00Z")
+    kubiya.becomes(AGENTS, first.out.strip(), "allowed")
+    eventually(lambda: kubiya.kube.secret("kubiya", "alice-cli") is None)
+    again = apikey(alice, "reveal", "alice-cli", *here)
+    assert (again.status, again.out) == (1, "")
+    assert apikey(alice, "revoke", "alice-cli", "--reason", "lost", "--yes", *here).status == 0
+    second = apikey(alice, "create", "alice-cli-2", *asked, "--display-name", "no end", "--once", *here)
+    assert second.status == 0, second.err
+    assert "expiresAt" not in kubiya.kube.get("kubiya", "alice-cli-2")["status"]
+    kubiya.becomes(AGENTS, first.out.strip(), "revoked_key")
+    kubiya.becomes(AGENTS, second.out.strip(), "allowed")
+
+
+@proves("kubiya", "list shows Name, Created, Last used, Expires, Status (Active or Revoked)")
+def test_what_a_list_shows(kubiya: InstalledSystem) -> None:
+    """In both lists: kubectl apikey's, as Alice, and the columns of kubectl get."""
+    plain = issue(kubiya, "listed", expiresAt="2036-01-01T00:00:00Z")
+    alice = kubiya.plane.kubeconfig_for(ALICE["user"], ALICE["groups"])
+
+    def shown() -> list[str]:
+        lines = apikey(alice, "list", "-n", "kubiya").out.splitlines()
+        assert re.split(r" {2,}", lines[0].strip()) == ["NAME", "CREATED", "LAST USED", "EXPIRES", "STATUS"]
+        return re.split(r" {2,}", next(line for line in lines if line.startswith("listed ")).strip())
+
+    assert eventually(shown)[2] == "never"
+    kubiya.becomes(AGENTS, plain, "allowed")
+    name, created, used, expires, status = eventually(
+        lambda: row if (row := shown())[2] != "never" else None, within=30
+    )
+    assert (name, status) == ("listed", "Active")
+    assert re.fullmatch(r"\d+[smh] ago", created)
+    assert re.fullmatch(r"\d+[smh] ago", used)
+    assert re.fullmatch(r"in \d+d", expires)
+    kubiya.kube.patch("kubiya", "listed", {"spec": {"revoked": True}})
+    eventually(lambda: shown()[-1] == "Revoked")
+    kubiya.kube.wait("kubiya", "listed", Active="False/KeyRevoked")
+    command = [str(kubiya.plane.kubectl), "--kubeconfig", str(alice), "-n", "kubiya", "get", "apikeys", "listed"]
+
+    def columns() -> str:
+        return subprocess.check_output(command, text=True)
+
+    text = eventually(lambda: text if "T" in (text := columns()).splitlines()[1].split()[3] else None, within=60)
+    assert re.split(r" {2,}", text.splitlines()[0].strip()) == ["NAME", "STATUS", "EXPIRES", "LAST USED", "AGE"]
+    assert text.splitlines()[1].split()[:3] == ["listed", "Revoked", "2036-01-01T00:00:00Z"]
+
+
 @proves("kubiya", "revoked keys stop at once; applications get authentication errors")
 def test_a_revoked_key_stops_at_once(kubiya: InstalledSystem) -> None:
     """200, revoked, 401 with a challenge; and it stays so."""
@@ -91,14 +152,7 @@ def test_both_schemes_and_every_way_to_a_client(kubiya: InstalledSystem, tmp_pat
             eventually(lambda o=output, s=said: s in o.read_text(), what=output.read_text())  # type: ignore[misc]
     for script in ci_scripts(kubiya.folder):
         for key, status in ((plain, 0), (plain[:-1], 22)):
-            run = subprocess.run(
-                ["bash", "-ec", script],
-                env={"PATH": os.environ["PATH"], **base, "KUBIYA_API_KEY": key},
-                capture_output=True,
-                timeout=60,
-                check=False,
-            )
-            assert run.returncode == status, run.stderr
+            assert run_script(script, base | {"KUBIYA_API_KEY": key}) == status
 
 
 @proves("kubiya", "permissions of the creating user; limited ones through service accounts")
@@ -135,9 +189,8 @@ def test_each_scope_opens_its_own_requests_and_no_others(kubiya: InstalledSystem
     """A key for each scope of the catalogue, against a request for each; admin passes them all."""
     (manifest,) = kubiya.documents("class.yaml")
     assert {each["name"] for each in manifest["spec"]["scopes"]} == {*REQUESTS, "admin"}
-    for scope in REQUESTS:
+    for scope, (method, resource) in REQUESTS.items():
         plain = issue(kubiya, scopes=[scope])
-        method, resource = REQUESTS[scope]
         kubiya.becomes(f"/api/v1/{resource}/7", plain, "allowed", method=method)
         assert opened(kubiya, plain) == {scope}
     plain = issue(kubiya, scopes=["admin"])

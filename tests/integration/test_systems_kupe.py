@@ -3,9 +3,8 @@
 import base64
 import contextlib
 import itertools
-import os
+import json
 import re
-import subprocess
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -16,8 +15,9 @@ from kubernetes.client.exceptions import ApiException
 
 from keywright_local import ControlPlane
 from tests.integration.conftest import CLASS_RULES, apply
-from tests.support.installed_system import InstalledSystem, ci_scripts, code_of, install_system
+from tests.support.installed_system import InstalledSystem, ci_scripts, code_of, install_system, run_script
 from tests.support.kube import Kube, eventually
+from tests.support.kubectl import apikey
 from tests.support.people import allowed, refusal
 from tests.support.pods import container_of
 from tests.support.system_rows import proves
@@ -94,7 +94,7 @@ def test_only_a_hash_is_stored(kupe: InstalledSystem) -> None:
         eventually(lambda: alice.secret("kupe", "ak-terraform") is None)
         stored = alice.get("kupe", "ak-terraform")["status"]["keys"][0]["hash"]
     assert argon2.PasswordHasher().verify(stored, plain)
-    everything = in_every_object(kupe.plane)
+    everything = kupe.stored()
     assert key_id in everything
     assert plain not in everything
     assert plain[len("kupe_") + 13 : -6] not in everything
@@ -102,13 +102,31 @@ def test_only_a_hash_is_stored(kupe: InstalledSystem) -> None:
     kupe.becomes(CLUSTERS, plain, "allowed", method="DELETE")
 
 
-def in_every_object(plane: ControlPlane) -> str:
-    """Every object of every type, Secrets among them."""
-    kubectl = [str(plane.kubectl), "--kubeconfig", str(plane.kubeconfig)]
-    listed = subprocess.check_output([*kubectl, "api-resources", "--verbs=list", "-o", "name"], text=True).split()
-    assert {"secrets", "events", "apikeys.keywright.dev"} <= set(listed)
-    found = [*kubectl, "get", ",".join(listed), "-A", "-o", "json", "--show-managed-fields", "--ignore-not-found"]
-    return subprocess.check_output(found, text=True)
+@proves("kupe", "list returns metadata only, find a key by its display name, delete by id `ak-…`")
+def test_keys_are_listed_found_and_deleted(kupe: InstalledSystem) -> None:
+    """By an admin of Kupe; the id is the name that the API server makes up."""
+    kubeconfig = kupe.plane.kubeconfig_for("alice@example.com", ["kupe-admins"])
+    with contextlib.closing(Kube(kubeconfig)) as alice:
+        allowed(lambda: alice.list("kupe"))
+        spec = {"className": "kupe", "displayName": "The data platform", "role": "readonly"}
+        metadata = {"generateName": "ak-", "namespace": "kupe"}
+        made = alice.create({"kind": "ApiKey", "metadata": metadata, "spec": spec})["metadata"]["name"]
+        status = alice.wait("kupe", made, Active="True", within=30)["status"]
+        plain = alice.plain_key("kupe", made)
+    kupe.becomes(CLUSTERS, plain, "allowed")
+    listed = apikey(kubeconfig, "list", "-o", "json", "-n", "kupe")
+    assert listed.status == 0, listed.err
+    (found,) = [each for each in json.loads(listed.out)["items"] if each["metadata"]["name"] == made]
+    assert found["spec"]["displayName"] == "The data platform"
+    for secret in (plain, plain[20:-6], status["keys"][0]["hash"], status["keys"][0]["fingerprint"]):
+        assert secret not in listed.out
+    by_name = apikey(kubeconfig, "list", "--name", "The data platform", "-o", "name", "-n", "kupe")
+    assert by_name.out == f"apikey.keywright.dev/{made}\n"
+    assert re.fullmatch(r"ak-[a-z0-9]{5}", made)
+    assert apikey(kubeconfig, "delete", made, "-n", "kupe").status == 0
+    kupe.becomes(CLUSTERS, plain, "invalid_key")
+    assert made not in apikey(kubeconfig, "list", "-o", "name", "-n", "kupe").out
+    eventually(lambda: kupe.kube.secret("kupe", made) is None)
 
 
 @proves("kupe", "revocation is immediate, no grace period")
@@ -202,14 +220,7 @@ def test_pipelines_and_curl_take_it_from_the_environment(kupe: InstalledSystem, 
     assert len(scripts) == 2
     for script in scripts:
         for given, status in (({"KUPE_API_KEY": plain}, 0), ({}, 22)):
-            run = subprocess.run(
-                ["bash", "-ec", script],
-                env={"PATH": os.environ["PATH"], **base, **given},
-                capture_output=True,
-                timeout=60,
-                check=False,
-            )
-            assert run.returncode == status, run.stderr
+            assert run_script(script, base | given) == status
     for deployment in ("inventory", "inventory-from-file"):
         with container_of(kupe.kube, "kupe", deployment, tmp_path, base) as output:
             eventually(lambda o=output: "clusters read" in o.read_text(), what=deployment)  # type: ignore[misc]

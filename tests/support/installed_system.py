@@ -4,6 +4,7 @@ there and no others.
 
 import contextlib
 import json
+import os
 import subprocess
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -17,7 +18,7 @@ from tests.support.backend import Answer, ask
 from tests.support.kube import Kube, Manifest, eventually
 from tests.support.processes import free_address, get, operator, verifier
 
-__all__ = ["ROOT", "InstalledSystem", "ci_scripts", "code_of", "install_system", "verifying"]
+__all__ = ["ROOT", "InstalledSystem", "ci_scripts", "code_of", "install_system", "run_script", "verifying"]
 
 ROOT = Path(__file__).parents[2]
 
@@ -70,6 +71,14 @@ class InstalledSystem:
         except AssertionError:
             raise AssertionError(f"{path} is not {code} but {last}") from None
 
+    def stored(self) -> str:
+        """Every object of every type that the API server holds, Secrets among them."""
+        kubectl = [str(self.plane.kubectl), "--kubeconfig", str(self.plane.kubeconfig)]
+        listed = subprocess.check_output([*kubectl, "api-resources", "--verbs=list", "-o", "name"], text=True).split()
+        assert {"secrets", "events", "apikeys.keywright.dev"} <= set(listed)
+        found = [*kubectl, "get", ",".join(listed), "-A", "-o", "json", "--show-managed-fields", "--ignore-not-found"]
+        return subprocess.check_output(found, text=True)
+
     def audit_lines(self) -> list[dict[str, Any]]:
         """What the verifier has written down."""
         return [json.loads(line) for line in self.audit.read_text().splitlines()]
@@ -87,6 +96,14 @@ def ci_scripts(folder: Path) -> list[str]:
     steps = [step["run"] for job in github["jobs"].values() for step in job["steps"]]
     assert steps
     return [*steps, *("\n".join(job["script"]) for job in gitlab.values())]
+
+
+def run_script(script: str, variables: dict[str, str]) -> int:
+    """Run what a pipeline runs, with these variables and no others; its exit status."""
+    environment = {"PATH": os.environ["PATH"], **variables}
+    return subprocess.run(
+        ["bash", "-ec", script], env=environment, capture_output=True, timeout=60, check=False
+    ).returncode
 
 
 @contextlib.contextmanager

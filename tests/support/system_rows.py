@@ -25,11 +25,15 @@ _TABLE: dict[str, Sequence[str]] = {
         "a key has a descriptive name and an optional expiry; it is shown once; a lost key is revoked and replaced",
         "list shows Name, Created, Last used, Expires, Status (Active or Revoked)",
         "revoked keys stop at once; applications get authentication errors",
-        "`Authorization: Bearer <key>` and `Authorization: UserKey <key>`; clients read it from the environment "
-        "(`KUBIYA_API_KEY`) or a flag",
+        (
+            "`Authorization: Bearer <key>` and `Authorization: UserKey <key>`; clients read it from the environment "
+            "(`KUBIYA_API_KEY`) or a flag"
+        ),
         "permissions of the creating user; limited ones through service accounts",
-        "scopes: agents:read/write, tasks:read/execute, workflows:read/manage, knowledge:read/write, "
-        "runners:read/manage, integrations:read/write, webhooks:manage, admin (everything)",
+        (
+            "scopes: agents:read/write, tasks:read/execute, workflows:read/manage, knowledge:read/write, "
+            "runners:read/manage, integrations:read/write, webhooks:manage, admin (everything)"
+        ),
         "a key can be made programmatically with an existing key",
         "distinct errors: missing key, invalid key, insufficient permissions, rate limited, invalid format",
         '"invalid key" has four causes to tell apart: extra spaces, revoked, expired, another control plane',
