@@ -7,10 +7,11 @@ import subprocess
 import time
 from dataclasses import dataclass
 from pathlib import Path
+from typing import IO
 
 from tests.support.processes import BIN
 
-__all__ = ["Done", "apikey", "at_terminal"]
+__all__ = ["PROGRAM", "Done", "apikey", "at_terminal", "environment_of"]
 
 PROGRAM = BIN / "kubectl-apikey"
 WITHIN = 120.0  # seconds
@@ -26,54 +27,54 @@ class Done:
 
 
 def apikey(
-    kubeconfig: Path | None, *arguments: str, given: str = "", program: Path = PROGRAM, **environment: str
+    kubeconfig: Path | None, *arguments: str, given: str = "", out: IO[bytes] | None = None, **environment: str
 ) -> Done:
-    """Run it with pipes."""
+    """Run it with pipes; standard output may go elsewhere."""
     done = subprocess.run(
-        [program, *arguments],
+        [PROGRAM, *arguments],
         input=given.encode(),
-        env=_environment(kubeconfig) | environment,
-        capture_output=True,
+        env=environment_of(kubeconfig) | environment,
+        stdout=out or subprocess.PIPE,
+        stderr=subprocess.PIPE,
         timeout=WITHIN,
         check=False,
     )
-    out, err = done.stdout.decode(), done.stderr.decode()
+    err = done.stderr.decode()
     assert "Traceback" not in err, err
-    return Done(done.returncode, out, err)
+    return Done(done.returncode, (done.stdout or b"").decode(), err)
 
 
-def at_terminal(
-    kubeconfig: Path | None, *arguments: str, given: str = "", prompt: str = "", **environment: str
-) -> Done:
+def at_terminal(kubeconfig: Path, *arguments: str, given: str = "", prompt: str = "", **environment: str) -> Done:
     """Run it at a terminal; type ``given`` once it has shown ``prompt``."""
-    main, sub = pty.openpty()
-    variables = _environment(kubeconfig) | {"TERM": "xterm-256color", "COLUMNS": "120"} | environment
+    ours, theirs = pty.openpty()
+    variables = environment_of(kubeconfig) | {"TERM": "xterm-256color", "COLUMNS": "120"} | environment
     process = subprocess.Popen(
-        [PROGRAM, *arguments], env=variables, stdin=sub, stdout=sub, stderr=sub, start_new_session=True
+        [PROGRAM, *arguments], env=variables, stdin=theirs, stdout=theirs, stderr=theirs, start_new_session=True
     )
-    os.close(sub)
-    shown, deadline, left = b"", time.monotonic() + WITHIN, given.encode()
+    os.close(theirs)
+    shown, left, deadline = b"", given.encode(), time.monotonic() + WITHIN
     try:
         while time.monotonic() < deadline:
-            if select.select([main], [], [], 0.2)[0]:
+            if select.select([ours], [], [], 0.2)[0]:
                 try:
-                    shown += os.read(main, 65536)
+                    shown += os.read(ours, 65536)
                 except OSError:  # the other end is closed
                     break
             if left and prompt.encode() in shown:
-                os.write(main, left)
+                os.write(ours, left)
                 left = b""
         status = process.wait(WITHIN)
     finally:
         if process.poll() is None:
             process.kill()
             process.wait()
-        os.close(main)
+        os.close(ours)
+    assert b"Traceback" not in shown, shown
     return Done(status, shown.decode())
 
 
-def _environment(kubeconfig: Path | None) -> dict[str, str]:
-    # Nothing of the machine: neither its kubeconfig nor what it thinks of colours.
+def environment_of(kubeconfig: Path | None) -> dict[str, str]:
+    """Nothing of the machine's: neither its kubeconfig nor what it thinks of colours."""
     unwanted = ("KUBE", "KEYWRIGHT_", "NO_COLOR", "FORCE_COLOR", "COLUMNS", "HOME")
-    clean = {name: value for name, value in os.environ.items() if not name.startswith(unwanted)}
-    return clean | {"HOME": "/nonexistent"} | ({"KUBECONFIG": str(kubeconfig)} if kubeconfig is not None else {})
+    kept = {name: value for name, value in os.environ.items() if not name.startswith(unwanted)}
+    return kept | {"HOME": "/nonexistent"} | ({"KUBECONFIG": str(kubeconfig)} if kubeconfig is not None else {})

@@ -83,10 +83,12 @@ def revoke(
     picked = list(cluster.list(APIKEYS, label_selector=selector, field_selector=field_selector))
     if not picked:
         where = f"namespace {cluster.scope}" if cluster.scope else "all namespaces"
-        raise KeywrightError(f"no ApiKey in {where} is so: check the spelling with kubectl apikey list -o wide")
+        raise KeywrightError(
+            f"nothing to revoke in {where}: compare owners and labels with kubectl apikey list -o wide"
+        )
     live = [each for each in picked if not each["spec"].get("revoked")]
     if not live:
-        say(f"all {len(picked)} are revoked already")
+        say(f"nothing to do: all that were found ({len(picked)}) are revoked already")
         return
     if not yes:
         _confirm(standings(cluster, live))
@@ -95,9 +97,10 @@ def revoke(
 
 def _confirm(found: Sequence[Standing]) -> None:
     print_list(found, to_stderr=True)
+    count = f"{len(found)} key{'s' if len(found) > 1 else ''}"
     if not sys.stdin.isatty():
-        raise KeywrightError(f"nothing was revoked: say --yes to revoke these {len(found)} without being asked")
-    if not click.confirm(f"Revoke these {len(found)} for ever?", err=True):
+        raise KeywrightError(f"nothing was revoked: say --yes to revoke {count} without being asked")
+    if not click.confirm(f"Revoke {count} for ever?", err=True):
         raise KeywrightError("nothing was revoked, as you wished")
 
 

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import urllib3
+import yaml
 from kubernetes import client, config
 from kubernetes.client.exceptions import ApiException
 
@@ -149,7 +150,7 @@ def connect(target: Target, environment: Mapping[str, str] = os.environ) -> Clus
         )
     except config.ConfigException as error:
         raise KeywrightError(f"the kubeconfig {paths} cannot be used: {error}: correct it") from None
-    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
+    except (OSError, ValueError, KeyError, TypeError, AttributeError, yaml.YAMLError) as error:
         raise KeywrightError(f"the kubeconfig {paths} cannot be read ({type(error).__name__}): correct it") from None
     return Cluster(
         client.ApiClient(configuration),

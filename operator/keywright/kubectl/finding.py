@@ -1,7 +1,7 @@
 """From what a person names to the ApiKey that is meant."""
 
 import re
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from difflib import get_close_matches
 from typing import Any
 
@@ -11,6 +11,7 @@ from keywright.kubectl.cluster import Cluster, Manifest, RequestError
 
 __all__ = ["find_key", "has_id", "owned_by"]
 
+LONGEST = 63  # characters of a name; plain keys have more
 _OBJECT_NAME = re.compile(r"[a-z0-9]([-.a-z0-9]*[a-z0-9])?", re.ASCII)
 
 
@@ -21,6 +22,12 @@ def find_key(cluster: Cluster, reference: str) -> Manifest:
         KeywrightError: if nothing in the namespace is called so.
 
     """
+    if len(reference) > LONGEST:
+        # It may well be a plain key, so it is neither sent nor repeated.
+        raise KeywrightError(
+            "that is too long for the name of an ApiKey, a key id or a UID: if it is a plain key, your shell remembers "
+            "it now, so rotate it with --now"
+        )
     if _OBJECT_NAME.fullmatch(reference):
         try:
             return cluster.get(APIKEYS, cluster.namespace, reference)
@@ -52,7 +59,7 @@ def owned_by(user: str) -> str:
     return "spec.owner.user=" + re.sub(r"([\\,=])", r"\\\1", user)
 
 
-def _others(cluster: Cluster) -> Iterator[Manifest] | Iterable[Manifest]:
+def _others(cluster: Cluster) -> Iterator[Manifest]:
     try:
         yield from cluster.list(APIKEYS)
     except RequestError as error:

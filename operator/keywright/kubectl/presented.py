@@ -44,7 +44,6 @@ def _find_misfit(text: str) -> str:
     if len(key_id) != ID_LENGTH:
         return f"wrong length: its id has {len(key_id)} characters, not {ID_LENGTH}: copy it again, whole"
     if len(tail) != TAIL_LENGTH:
-        missing = TAIL_LENGTH - len(tail)
-        what = f"{missing} characters are missing" if missing > 0 else f"{-missing} characters are too many"
-        return f"wrong length: {what} at the end: copy it again, whole"
+        what = "too short" if len(tail) < TAIL_LENGTH else "too long"
+        return f"wrong length: {what} by {abs(len(tail) - TAIL_LENGTH)} at the end: copy it again, whole"
     return "mistyped: its checksum does not fit, so some character is wrong: copy it, do not type it"

@@ -126,7 +126,7 @@ def _fields(manifest: Manifest, standing: Standing, now: datetime) -> Iterator[t
         ("Expires", standing.expires_at),
     ):
         yield label, Tone.PLAIN, _dated(at, now)
-    yield "Rotates", Tone.PLAIN, _dated(status.rotate_at, now) if status.rotate_at else ""
+    yield "Rotates", Tone.PLAIN, _dated(status.rotate_at, now) if status.rotate_at and not standing.is_over else ""
     yield "Secret", Tone.PLAIN, status.secret_name or ""
     for record in status.keys:
         ends, used = _dated(record.expires_at, now), _dated(record.last_used_at, now)

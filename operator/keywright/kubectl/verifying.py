@@ -1,6 +1,7 @@
 """``verify``: the causes of "invalid key", told apart."""
 
 import sys
+from collections.abc import Sequence
 from datetime import UTC, datetime
 from typing import BinaryIO
 
@@ -11,6 +12,7 @@ from keywright.domain import hashing
 from keywright.domain.apikey import KeyRecord
 from keywright.domain.plainkey import PlainKey
 from keywright.domain.times import format_instant
+from keywright.errors import KeywrightError
 from keywright.kube.resources import APIKEYS
 from keywright.kubectl import asking
 from keywright.kubectl.cluster import Cluster, Manifest, Target, connect
@@ -26,6 +28,7 @@ LONGEST = 65536
 
 
 @click.command(
+    options_metavar="[OPTIONS] < FILE",
     epilog="""\b
 examples:
   kubectl apikey verify < key.txt
@@ -37,8 +40,9 @@ examples:
 \b
 exit status: 0 valid, 3 not valid, 4 valid but not allowed (--url), 1 it cannot be told.
 The key is never an argument: arguments are seen by every process of the machine.
-"""
+""",
 )
+@click.argument("arguments", nargs=-1, metavar="")
 @with_target(everywhere=True)
 @click.option("--file", "source", type=click.File("rb"), help="Read the key from here.")
 @click.option("--prefix", help="What keys of the class begin with, as kw_live.")
@@ -46,9 +50,21 @@ The key is never an argument: arguments are seen by every process of the machine
 @click.option("--url", help="Ask this verifier: its /verify, with a path behind it as it is configured.")
 @click.option("--scheme", default="Bearer", show_default=True, help="With --url: Authorization scheme of the class.")
 def verify(
-    *, target: Target, source: BinaryIO | None, prefix: str | None, offline: bool, url: str | None, scheme: str
+    *,
+    target: Target,
+    arguments: Sequence[str],
+    source: BinaryIO | None,
+    prefix: str | None,
+    offline: bool,
+    url: str | None,
+    scheme: str,
 ) -> int:
     """Say whether a key is valid, and if not, why."""
+    if arguments:
+        # Left to click, the message would repeat it.
+        raise click.UsageError(
+            "a key is never an argument: give it on standard input, and rotate one that was typed here"
+        )
     if offline and url:
         raise click.UsageError("--offline asks nobody: leave --url out")
     # Before anything else: a credential plugin of the kubeconfig may read standard input too.
@@ -65,7 +81,12 @@ def verify(
     if offline:
         click.echo(f"well-formed: key {key.key_id} of prefix {key.prefix}; whether it works, a cluster or --url tells")
         return 0
-    return _look_up(connect(target), key)
+    try:
+        return _look_up(connect(target), key)
+    except KeywrightError as error:
+        raise KeywrightError(
+            f"well-formed, but whether it works cannot be told (--offline does not ask): {error}"
+        ) from None
 
 
 def _read_key(source: BinaryIO | None) -> str:
