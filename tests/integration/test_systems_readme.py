@@ -9,7 +9,7 @@ import pytest
 from keywright_local import ControlPlane
 from tests.integration.conftest import ROOT, apply
 from tests.support.kube import Kube
-from tests.support.people import refusal
+from tests.support.people import key, refusal
 from tests.support.processes import BIN, free_address, operator
 from tests.support.system_rows import ROWS
 from tests.support.terminal import Step, read_steps, shell
@@ -24,14 +24,10 @@ def cluster(
     """What the README of the project installs on a cluster: every policy, and an operator."""
     apply(own_plane, ROOT / "deploy/admission")
     account = own_plane.kubeconfig_for_service_account("keywright-system", "keywright-operator")
-    unknown = {"kind": "ApiKey", "metadata": {"name": "x", "namespace": "default"}, "spec": {"role": "unknown"}}
-    own_admin.create({"kind": "ApiKeyClass", "metadata": {"name": "standard"}, "spec": {"roles": []}})
-    body = unknown | {"spec": {"role": "unknown", "className": "standard"}}
-    path = own_admin.path("ApiKey", "default")
-    full = {"apiVersion": "keywright.dev/v1alpha1", **body}
-    # The policies are at work.
-    refusal(lambda: own_admin.request("POST", path, full, dryRun="All"), status=422, saying="unknown")
-    own_admin.delete(None, "standard", kind="ApiKeyClass")
+    # The policies are at work once this is refused.
+    own_admin.create({"kind": "ApiKeyClass", "metadata": {"name": "probe"}, "spec": {"roles": []}})
+    refusal(lambda: own_admin.create(key("default", className="probe", role="admin")), status=422)
+    own_admin.delete(None, "probe", kind="ApiKeyClass")
     with operator(account, tmp_path_factory.mktemp("operator") / "log"):
         yield own_plane
 
