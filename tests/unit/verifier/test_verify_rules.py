@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 
+from keywright.verifier.keys.rights import Permits
 from keywright.verifier.rules.originals import Source
 from keywright.verifier.rules.reading import read_rules
 from keywright.verifier.rules.rules import Rules
@@ -234,6 +235,34 @@ def rules(text: str) -> Rules:
     found = read_rules(text.encode())
     assert isinstance(found, Rules), found
     return found
+
+
+@pytest.mark.parametrize(
+    ("method", "role", "scopes", "passes"),
+    [
+        (b"GET", "reader", ("agents:read",), True),
+        (b"GET", "reader", ("agents:write",), False),
+        (b"POST", "reader", ("agents:read",), False),
+        (b"POST", "reader", ("agents:read", "agents:write"), True),
+        (b"POST", None, ("agents:read", "agents:write"), False),
+        (b"HEAD", "reader", ("*",), False),
+        (b"DELETE", "reader", ("*",), False),
+    ],
+)
+@pytest.mark.parametrize(
+    "verb", ["", "verb: get", "verb: {GET: get, POST: create}"], ids=["alone", "one-verb", "verb-each"]
+)
+def test_each_method_may_need_its_own_scopes(
+    method: bytes, role: str | None, scopes: tuple[str, ...], passes: bool, verb: str
+) -> None:
+    """Beside the roles, which all of them need; a method that is not named is nobody's, as ever."""
+    asked = f", authorize: {{group: a, resource: agents, {verb}}}" if verb else ""
+    needs = "roles: [reader], scopes: {GET: [agents:read], POST: [agents:read, agents:write]}"
+    table = rules(f"rules: [{{path: /agents/*, {needs}{asked}}}]\ndefault: key")
+    _, need = table.find(method, "/agents/7", None)
+    assert (need.judge(Permits(role=role, scopes=scopes)) is None) is passes
+    right = {"": None, "verb: get": "get"}.get(verb, {b"GET": "get", b"POST": "create"}.get(method))
+    assert not passes or (need.right.verb if need.right else None) == right
 
 
 def test_hosts_are_part_of_what_matches() -> None:

@@ -53,6 +53,17 @@ ONE = {
     "rules: [{path: /a, hosts: ['example.com:80']}]": "rules[0].hosts: [0] is not possible",
     "rules: [{path: /a, hosts: ['https://example.com']}]": "rules[0].hosts: [0] is not possible",
     "rules: [{path: /a, hosts: [b\u00fccher.example]}]": "rules[0].hosts: [0] is not possible",
+    "rules: [{path: /a, scopes: {}}]": "rules[0].scopes: nothing is in it",
+    "rules: [{path: /a, scopes: {get: [a]}}]": "rules[0].scopes.get: use methods in capitals",
+    "rules: [{path: /a, scopes: {CONNECT: [a]}}]": "rules[0].scopes.CONNECT: use methods in capitals",
+    "rules: [{path: /a, scopes: {GET: a}}]": "rules[0].scopes.GET: write a list of scopes",
+    "rules: [{path: /a, scopes: {GET: []}}]": "rules[0].scopes.GET: the list is empty",
+    "rules: [{path: /a, scopes: {GET: ['a:*']}}]": "rules[0].scopes.GET: [0] is not possible",
+    "rules: [{path: /a, methods: [GET], scopes: {GET: [a]}}]": "rules[0].methods: they stand in scopes already",
+    "rules: [{path: /a, allow: anonymous, scopes: {GET: [a]}}]": "rules[0].allow: who needs no key has no scopes",
+    "rules: [{path: /a, scopes: {GET: [a]}, authorize: {group: a, resource: b, verb: {GET: get, PUT: put}}}]": (
+        "rules[0].scopes: the methods are others than those of authorize.verb"
+    ),
     "rules: [{path: /a, allow: everybody}]": "rules[0].allow: use anonymous, or leave it out",
     "rules: [{path: /a, allow: }]": "rules[0].allow: use anonymous, or leave it out",
     "rules: [{path: /a, allow: anonymous, roles: [a]}]": "rules[0].allow: who needs no key has no scopes",

@@ -33,10 +33,10 @@ _TAKEN = _OPEN | {"configz", "debug", "flagz", "logs", "statusz"}
 
 
 def read_authorize(
-    value: Document, path: str, methods: frozenset[bytes] | None, complain: Complain
+    value: Document, path: str, methods: frozenset[bytes] | None, named: frozenset[bytes] | None, complain: Complain
 ) -> Authorize | None:
-    """Read it, in a rule for ``path`` and ``methods``. What is wrong is complained about; then the outcome counts
-    for nothing.
+    """Read it, in a rule for ``path`` and ``methods``, or for those that are ``named`` by its scopes. What is wrong is
+    complained about; then the outcome counts for nothing.
     """
     if not isinstance(value, dict):
         complain("authorize", "write a right of the owner, as in {group: apps, resource: deployments, verb: get}")
@@ -45,7 +45,7 @@ def read_authorize(
         return None
     if "nonResource" not in value:
         resource = _read_resource(value, path, complain)
-        return _with_verbs(resource, value.get("verb"), methods, "authorize.verb", complain)
+        return _with_verbs(resource, value.get("verb"), methods, named, "authorize.verb", complain)
     inner = value["nonResource"]
     if len(value) > 1:
         complain("authorize.nonResource", "it goes with no other field: ask for a resource, or for a path that is none")
@@ -56,7 +56,7 @@ def read_authorize(
     if _has_others(inner, _PATH_FIELDS, "authorize.nonResource", complain):
         return None
     right = _read_path(inner.get("path"), complain)
-    return _with_verbs(right, inner.get("verb"), methods, "authorize.nonResource.verb", complain)
+    return _with_verbs(right, inner.get("verb"), methods, named, "authorize.nonResource.verb", complain)
 
 
 def _has_others(document: Mapping[str, Document], fields: tuple[str, ...], where: str, complain: Complain) -> bool:
@@ -96,7 +96,12 @@ def _read_path(path: Document, complain: Complain) -> Right | None:
 
 
 def _with_verbs(
-    right: Right | None, verb: Document, methods: frozenset[bytes] | None, where: str, complain: Complain
+    right: Right | None,
+    verb: Document,
+    methods: frozenset[bytes] | None,
+    named: frozenset[bytes] | None,
+    where: str,
+    complain: Complain,
 ) -> Authorize | None:
     verbs: dict[bytes, str] = {}
     if isinstance(verb, dict) and verb:
@@ -111,8 +116,8 @@ def _with_verbs(
                 verbs[method.encode("ascii")] = each
     elif not isinstance(verb, str) or not _WORD.fullmatch(verb):
         complain(where, "write one verb, as in get, or one for each method, as in {GET: get, POST: create}")
-    elif methods is None:
+    elif methods is None and named is None:
         complain("methods", f"name those that {where} stands for: with all of them, who may {verb} could do anything")
     else:
-        verbs = dict.fromkeys(methods, verb)
+        verbs = dict.fromkeys(methods or named or (), verb)
     return Authorize(right=right, verbs=verbs) if right is not None else None

@@ -87,26 +87,51 @@ class _Reader:
             )
         hosts = self._several(document, "hosts", _read_host, "host names without port, as in api.example.com")
         methods = self._several(document, "methods", _read_method, "methods in capitals, as in GET, but not CONNECT")
-        scopes = self._several(document, "scopes", _matching(SCOPE), "scopes without wildcards, as in agents:read")
+        by_method = self._by_method(document)
+        scopes = self._several(document, "scopes", _read_scope, _SCOPES) if by_method is None else None
         roles = self._several(document, "roles", _matching(ROLE), "names of roles, as in readonly")
         listed = frozenset(methods) if methods is not None else None
         authorize = None
         if "authorize" in document:
-            authorize = read_authorize(document["authorize"], str(path), listed, self._complain)
+            named = frozenset(by_method) if by_method else None
+            authorize = read_authorize(document["authorize"], str(path), listed, named, self._complain)
+            if authorize is not None and named is not None and frozenset(authorize.verbs) not in (named, frozenset()):
+                self._complain("scopes", "the methods are others than those of authorize.verb: name the same")
+        if by_method:
+            listed = frozenset(by_method)
         return Rule(
             number=number,
             path=str(path),
             hosts=frozenset(hosts) if hosts is not None else None,
             methods=frozenset(authorize.verbs) if authorize is not None else listed,
             need=self._need(document, scopes, roles),
+            scopes=by_method or {},
             authorize=authorize,
         )
+
+    def _by_method(self, document: dict[str, Document]) -> dict[bytes, tuple[str, ...]] | None:
+        """Scopes for each method; ``None`` where all methods need the same."""
+        value = document.get("scopes")
+        if not isinstance(value, dict):
+            return None
+        if not value:
+            self._complain("scopes", "nothing is in it: write a list of scopes for each method, or take it out")
+        if "methods" in document:
+            self._complain("methods", "they stand in scopes already: take them out here")
+        found: dict[bytes, tuple[str, ...]] = {}
+        for name in value:
+            method, where = _read_method(name), f"scopes.{name}"
+            if method is None:
+                self._complain(where, "use methods in capitals, as in GET, but not CONNECT")
+            else:
+                found[method] = tuple(self._list(value[name], where, _read_scope, _SCOPES))
+        return found
 
     def _need(self, document: dict[str, Document], scopes: list[str] | None, roles: list[str] | None) -> Need:
         if "allow" in document:
             if document["allow"] != "anonymous":
                 self._complain("allow", "use anonymous, or leave it out")
-            if scopes is not None or roles is not None or "authorize" in document:
+            if any(name in document for name in ("scopes", "roles", "authorize")):
                 self._complain("allow", "who needs no key has no scopes, roles or owner: take out one of them")
             return ANONYMOUS
         if scopes is None and roles is None:
@@ -116,9 +141,9 @@ class _Reader:
     def _several(
         self, document: dict[str, Document], name: str, read: Callable[[str], T | None], form: str
     ) -> list[T] | None:
-        if name not in document:
-            return None
-        value = document[name]
+        return self._list(document[name], name, read, form) if name in document else None
+
+    def _list(self, value: Document, name: str, read: Callable[[str], T | None], form: str) -> list[T]:
         if not isinstance(value, list):
             self._complain(name, f"write a list of {form}")
             return []
@@ -136,6 +161,10 @@ class _Reader:
 
 def _matching(pattern: re.Pattern[str]) -> Callable[[str], str | None]:
     return lambda text: text if pattern.fullmatch(text) else None
+
+
+_read_scope = _matching(SCOPE)
+_SCOPES = "scopes without wildcards, as in agents:read"
 
 
 def _read_host(text: str) -> str | None:

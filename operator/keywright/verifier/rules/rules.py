@@ -6,12 +6,12 @@ however many rules there are.
 
 import re
 from collections.abc import Collection, Iterable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from functools import lru_cache
 
 from keywright.verifier import verdicts
 from keywright.verifier.owners.rights import Authorize
-from keywright.verifier.rules.needs import NOBODY, Need
+from keywright.verifier.rules.needs import NOBODY, Need, add_scopes
 from keywright.verifier.rules.originals import Original
 from keywright.verifier.rules.targets import read_host, read_path
 from keywright.verifier.verdicts import Refusal
@@ -27,13 +27,17 @@ _SHORT = 256
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Rule:
-    """One rule. ``hosts`` and ``methods`` of ``None`` mean every one; ``number`` counts from 0 as in the file."""
+    """One rule. ``hosts`` and ``methods`` of ``None`` mean every one; ``number`` counts from 0 as in the file.
+
+    ``scopes`` holds what single methods need beside ``need``; if it is not empty, each of ``methods`` is in it.
+    """
 
     number: int
     path: str
     hosts: frozenset[str] | None = None
     methods: frozenset[bytes] | None = None
     need: Need
+    scopes: Mapping[bytes, tuple[str, ...]] = field(default_factory=dict)
     authorize: Authorize | None = None
 
     def need_of(self, method: bytes, path: str) -> Need:
@@ -41,10 +45,11 @@ class Rule:
         if self.methods is not None and method not in self.methods:
             # Never a fall-through to a later rule: the path has decided.
             return NOBODY
+        need = add_scopes(self.need, self.scopes[method]) if self.scopes else self.need
         if self.authorize is None:
-            return self.need
+            return need
         right = self.authorize.resolve(method, path)
-        return replace(self.need, right=right) if right is not None else NOBODY
+        return replace(need, right=right) if right is not None else NOBODY
 
     def covers(self, other: "Rule") -> bool:
         """Whether nothing that ``other`` matches ever reaches it behind this one."""

@@ -1,0 +1,158 @@
+"""A system of examples/ as its README installs it: its objects, an operator, and a verifier with the rights it is given
+there and no others.
+"""
+
+import contextlib
+import json
+import os
+import subprocess
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from keywright_local import ControlPlane
+from tests.support.backend import Answer, ask
+from tests.support.kube import Kube, Manifest, eventually
+from tests.support.processes import free_address, get, operator, verifier
+
+__all__ = ["ROOT", "InstalledSystem", "ci_scripts", "code_of", "install_system", "run_script", "verifying"]
+
+ROOT = Path(__file__).parents[2]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class InstalledSystem:
+    """A system that is up. Its class, its namespace and its folder have the same name."""
+
+    name: str
+    plane: ControlPlane
+    kube: Kube
+    listen: str
+    metrics: str
+    operator_metrics: str
+    audit: Path
+
+    @property
+    def folder(self) -> Path:
+        return ROOT / "examples" / self.name
+
+    def documents(self, file: str) -> list[Manifest]:
+        """The objects of one of its files."""
+        return list(yaml.safe_load_all((self.folder / file).read_text()))
+
+    def issue(self, name: str, *, namespace: str = "", **spec: Any) -> str:
+        """Make an ApiKey of its class and return the plain key once it is active."""
+        namespace = namespace or self.name
+        spec = {"className": self.name, "displayName": name, **spec}
+        self.kube.apikey(namespace, name, **spec)
+        self.kube.wait(namespace, name, Active="True", within=30)
+        return self.kube.plain_key(namespace, name)
+
+    def ask(self, path: str, plain: str, *, method: str = "GET", scheme: str = "Bearer") -> Answer:
+        """One request, as a proxy hands it to the verifier."""
+        return ask(self.listen, [("Authorization", f"{scheme} {plain}")], method=method, target=f"/verify{path}")
+
+    def becomes(self, path: str, plain: str, code: str, **how: str) -> Answer:
+        """Wait until the verdict has this code (``allowed`` for a 200). Watches and reviews take their time."""
+
+        last = ""
+
+        def look() -> Answer | None:
+            nonlocal last
+            answer = self.ask(path, plain, **how)
+            last = code_of(answer)
+            return answer if last == code else None
+
+        try:
+            return eventually(look, within=60)
+        except AssertionError:
+            raise AssertionError(f"{path} is not {code} but {last}") from None
+
+    def stored(self) -> str:
+        """Every object of every type that the API server holds, Secrets among them."""
+        kubectl = [str(self.plane.kubectl), "--kubeconfig", str(self.plane.kubeconfig)]
+        listed = subprocess.check_output([*kubectl, "api-resources", "--verbs=list", "-o", "name"], text=True).split()
+        assert {"secrets", "events", "apikeys.keywright.dev"} <= set(listed)
+        found = [*kubectl, "get", ",".join(listed), "-A", "-o", "json", "--show-managed-fields", "--ignore-not-found"]
+        return subprocess.check_output(found, text=True)
+
+    def audit_lines(self) -> list[dict[str, Any]]:
+        """What the verifier has written down."""
+        return [json.loads(line) for line in self.audit.read_text().splitlines()]
+
+
+def code_of(answer: Answer) -> str:
+    """The word of a verdict, ``allowed`` for a 200."""
+    return "allowed" if answer.status == 200 else str(json.loads(answer.body)["code"])
+
+
+def ci_scripts(folder: Path) -> list[str]:
+    """What the pipelines of an example run: the steps of GitHub Actions, and the job of GitLab CI."""
+    github = yaml.safe_load((folder / "ci/github-actions.yaml").read_text())
+    gitlab = yaml.safe_load((folder / "ci/gitlab-ci.yaml").read_text())
+    steps = [step["run"] for job in github["jobs"].values() for step in job["steps"]]
+    assert steps
+    return [*steps, *("\n".join(job["script"]) for job in gitlab.values())]
+
+
+def run_script(script: str, variables: dict[str, str]) -> int:
+    """Run what a pipeline runs, with these variables and no others; its exit status."""
+    environment = {"PATH": os.environ["PATH"], **variables}
+    return subprocess.run(
+        ["bash", "-ec", script], env=environment, capture_output=True, timeout=60, check=False
+    ).returncode
+
+
+@contextlib.contextmanager
+def install_system(
+    name: str, plane: ControlPlane, kube: Kube, folder: Path, *files: str, namespaces: Sequence[str] = ()
+) -> Iterator[InstalledSystem]:
+    """Install class, rights and ``files``, and run what judges its keys. ``namespaces`` are further ones; with them
+    the verifier trusts all.
+    """
+    for each in (name, *namespaces):
+        kube.request("POST", "/api/v1/namespaces", {"metadata": {"name": each}})
+    probes = free_address()
+    flags = ["--health-listen", probes]
+    account = plane.kubeconfig_for_service_account("keywright-system", "keywright-operator")
+    with operator(account, folder / "operator", *flags, ready=False) as process:
+        eventually(lambda: get(probes, "/readyz")[0] == 200, within=40, what=process.log)
+        for file in ("class.yaml", "rights.yaml", "verifier.yaml", *files):
+            _apply(plane, name, ROOT / "examples" / name / file)
+        audit = folder / "audit.jsonl"
+        trusted = () if namespaces else (name,)
+        with verifying(name, plane, folder, "--class", name, "--audit", str(audit), namespaces=trusted) as meeting:
+            listen, admin = meeting
+            yield InstalledSystem(
+                name=name,
+                plane=plane,
+                kube=kube,
+                listen=listen,
+                metrics=admin,
+                operator_metrics=probes,
+                audit=audit,
+            )
+
+
+@contextlib.contextmanager
+def verifying(
+    name: str, plane: ControlPlane, folder: Path, *flags: str, namespaces: Sequence[str] = ()
+) -> Iterator[tuple[str, str]]:
+    """A verifier with the account and the rules of a system: where it judges, and its admin listener."""
+    config = json.loads(plane.kubeconfig_for_service_account(name, "verifier").read_text())
+    config["contexts"][0]["context"]["namespace"] = name  # as in a pod: where it publishes what was used
+    kubeconfig = folder / "verifier.kubeconfig"
+    kubeconfig.touch(mode=0o600)
+    kubeconfig.write_text(json.dumps(config))
+    fixed = ("--rules", str(ROOT / "examples" / name / "rules.yaml"), "--usage-interval", "1s", "--owner-cache", "1s")
+    with verifier(kubeconfig, folder / "verifier", *fixed, *flags, namespaces=namespaces) as (_, listen, admin):
+        yield listen, admin
+
+
+def _apply(plane: ControlPlane, namespace: str, file: Path) -> None:
+    command = [str(plane.kubectl), "--kubeconfig", str(plane.kubeconfig), "-n", namespace, "apply", "-f", str(file)]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
+    assert done.returncode == 0, done.stderr
