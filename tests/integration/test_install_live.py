@@ -96,7 +96,7 @@ def test_helm_installs_upgrades_and_uninstalls(tools: PackagingTools, tmp_path: 
             admin.apikey("payments", "key")
             admin.wait("payments", "key", Active="True")
             plain = admin.plain_key("payments", "key")
-            eventually(lambda: get(listen, X_API_Key=plain)[0] == 200)
+            eventually(lambda: get(listen, "/verify/orders", X_API_Key=plain)[0] == 200)
         helm(tools, plane, tmp_path, "upgrade", "keywright", str(CHART), *flags, "--set=operator.replicas=3")
         assert admin.request("GET", f"{APPS}/keywright-operator")["spec"]["replicas"] == 3
         manifest = helm(tools, plane, tmp_path, "get", "manifest", "keywright")
