@@ -189,5 +189,6 @@ def test_an_api_server_that_is_away_is_one_line(own_plane: ControlPlane) -> None
     nobody = apikey(own_plane.kubeconfig, "verify", "--url", f"http://{free_address()}/verify", given=plain)
     assert nobody.status == 1
     assert "cannot be asked" in nobody.err
-    shell = {"_KUBECTL_APIKEY_COMPLETE": "bash_complete", "COMP_WORDS": "kubectl-apikey show ", "COMP_CWORD": "2"}
-    assert apikey(own_plane.kubeconfig, **shell).err == ""
+    words = "kubectl-apikey show "
+    completed = apikey(own_plane.kubeconfig, _KUBECTL_APIKEY_COMPLETE="bash_complete", COMP_WORDS=words, COMP_CWORD="2")
+    assert completed.err == ""

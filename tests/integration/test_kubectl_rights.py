@@ -146,7 +146,7 @@ def test_revoking_by_owner_names_the_keys_and_asks(editor: Kube, admin: Kube, na
     piped = apikey(editor.kubeconfig, *command, given="y\n")
     assert piped.status == 1
     assert "--yes" in piped.err
-    for answer, status in (("n\n", 1), ("\n", 1), ("\x03", 130)):
+    for answer, status in (("n\n", 1), ("\n", 1), ("\x04", 130)):
         done = at_terminal(editor.kubeconfig, *command, given=answer, prompt="[y/N]")
         assert done.status == status
         assert "Revoke 2 keys for ever?" in done.out

@@ -8,7 +8,7 @@ import click
 from keywright.domain.times import format_instant, parse_duration, parse_instant
 from keywright.errors import KeywrightError
 from keywright.kube.resources import APIKEYS
-from keywright.kubectl.cluster import Manifest, Target, connect
+from keywright.kubectl.cluster import Cluster, Manifest, Target, connect
 from keywright.kubectl.delivering import hand_over, status_of, wait_for_delivery
 from keywright.kubectl.options import DURATION, form_option, timeout_option, with_target
 from keywright.kubectl.output import print_documents, say
@@ -92,7 +92,7 @@ def create(
         _deliver(cluster, made, is_once=asked["once"])
 
 
-def _deliver(cluster: Any, made: Manifest, *, is_once: bool) -> None:
+def _deliver(cluster: Cluster, made: Manifest, *, is_once: bool) -> None:
     name = made["metadata"]["name"]
     try:
         key_id = hand_over(cluster, made)

@@ -11,7 +11,7 @@ from click.testing import CliRunner
 
 from keywright.kubectl.app import app
 from keywright.kubectl.finding import owned_by
-from tests.support.kubectl import apikey
+from tests.support.kubectl import apikey, at_terminal
 from tests.support.processes import BIN
 from tests.unit.domain.examples import key
 
@@ -185,6 +185,14 @@ def test_a_reader_that_has_gone_is_no_error_message() -> None:
     os.close(writing)
     assert done.returncode == 1
     assert done.stderr == b""
+
+
+def test_a_key_that_is_typed_is_not_shown(tmp_path: Path) -> None:
+    """At a terminal it is asked for."""
+    done = at_terminal(tmp_path, "verify", "--offline", given=f"{PLAIN}\n", prompt="API key")
+    assert done.status == 0
+    assert "well-formed" in done.out
+    assert PLAIN[-40:] not in done.out
 
 
 def test_an_owner_is_no_part_of_the_selector_language() -> None:
