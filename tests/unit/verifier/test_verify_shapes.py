@@ -138,6 +138,7 @@ def test_one_key_is_enough_for_all(carrier: bytes) -> None:
         b"X-Unknown: 1",
         b"Proxy-Authorization: x",
         b"User-Agent: " + TEXT,
+        b"Accept: /a/" + OTHER.text.encode() + b"/b",
         b"X-Original-URI: /a?b=c",
     ],
 )
