@@ -25,8 +25,8 @@ LONGEST = 1024
 _KEPT = 1024
 # One in so many heads that are not known is learnt: a prime, so that none of a few in turns is always passed over.
 _ONE_IN = 31
-# A look-up costs about a third of what it saves. Where it is in vain too often, so many heads are read without one.
-_FEW = _KEPT * _ONE_IN // 2
+# A look-up in vain costs half of what another saves. Where most are in vain, so many heads are read without one.
+_FEW = _KEPT * _ONE_IN
 _REST = 500_000
 # A key after a scheme or alone, and whatever else may be one.
 _CARRIED = re.compile(rb"((?:[!-~]+ )?)([0-9A-Za-z_]{64,83})")
