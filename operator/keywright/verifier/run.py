@@ -27,6 +27,10 @@ logger = logging.getLogger(__name__)
 
 GRACE_SECONDS = 10.0
 FLUSH_SECONDS = 5.0
+# Objects that may gather before the garbage collector walks over them, until the first picture is whole. It would walk
+# over that picture time and again while it grows: a quarter of the time until the verifier is ready.
+GATHERING = 100_000
+USUALLY = gc.get_threshold()
 # Sockets to the API server, log files and the like, beside the clients' connections.
 SPARE_DESCRIPTORS = 64
 
@@ -38,6 +42,7 @@ def run(settings: VerifierSettings) -> int:
         KeywrightError: if the start fails for a reason that a person has to mend.
 
     """
+    gc.set_threshold(GATHERING)
     with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
         return runner.run(_serve(settings))
 
@@ -128,6 +133,7 @@ async def _settle(verifier: Verifier, watches: Sequence[Reflector]) -> None:
         logger.warning("class %s does not exist: its keys are refused until it is created", name)
     gc.collect()
     gc.freeze()
+    gc.set_threshold(*USUALLY)
     logger.info("in sync: %d keys", len(verifier.index.entries))
 
 

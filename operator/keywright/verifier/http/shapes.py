@@ -5,8 +5,8 @@ before its key and in those behind it, as long as what stands between them is ma
 only: then it is a value of the same field, whatever it is. So those bytes, compared as they are, stand for the reading.
 Whether the text is a key, and what that may do, is judged on every request.
 
-No key stays behind: it is cut out, and a head in which it stands twice is not kept, nor one with a field or a query
-that may hold another secret.
+No key stays behind: it is cut out, and a head in which there may be another is not kept, nor one with a field or a
+query that may hold a secret.
 """
 
 import re
@@ -25,10 +25,12 @@ LONGEST = 1024
 _KEPT = 1024
 # One in so many heads that are not known is learnt: a prime, so that none of a few in turns is always passed over.
 _ONE_IN = 31
-# A look-up costs about a third of what it saves. Where it is in vain too often, so many heads are read without one.
-_FEW = _KEPT * _ONE_IN // 2
+# A look-up in vain costs half of what another saves. Where most are in vain, so many heads are read without one.
+_FEW = _KEPT * _ONE_IN
 _REST = 500_000
-_KEY = re.compile(rb"((?:[!-~]+ )?)([0-9A-Za-z_]{62,83})")
+# A key after a scheme or alone, and whatever else may be one.
+_CARRIED = re.compile(rb"((?:[!-~]+ )?)([0-9A-Za-z_]{64,83})")
+_KEYS = re.compile(rb"[0-9A-Za-z_]{64,}")
 # What clients and proxies say of themselves and of the connection. Any other field may be a secret, for all we know.
 _OPEN = frozenset(
     b"""accept accept-encoding accept-language cache-control connection content-length content-type host
@@ -81,8 +83,8 @@ class Shapes:
             return
         self._unlearnt = _ONE_IN - 1
         name, value = credential
-        found = _KEY.fullmatch(value)
-        if found is None or len(head) > LONGEST or b"?" in head or head.count(found[2]) != 1:
+        found = _CARRIED.fullmatch(value)
+        if found is None or len(head) > LONGEST or b"?" in head or _KEYS.findall(head) != [found[2]]:
             return
         names = {line.partition(b":")[0].lower() for line in head.split(b"\r\n")[1:-2]}
         if name in _OPEN or not names - {name} <= _OPEN:
