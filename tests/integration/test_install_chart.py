@@ -13,7 +13,6 @@ from tests.support.installation import CHART, by_name, helm_template, pods
 from tests.support.kube import Manifest
 
 KEEP = {"helm.sh/resource-policy": "keep"}
-ALERTS = CHART / "files/alerts.yaml"
 WRONG = {
     "a word that is none": ("operator.replica=3", "at '/operator': additional properties 'replica' not allowed"),
     "no replica": ("operator.replicas=0", "at '/operator/replicas': minimum: got 0, want 1"),
@@ -103,9 +102,6 @@ def test_the_alerts_are_those_of_the_repository(tools: PackagingTools) -> None:
     prefix = "https://docs.example.com/"
     flags = ("--set=monitoring.prometheusRule.enabled=true", f"--set=monitoring.prometheusRule.runbookPrefix={prefix}")
     done = template(tools, *flags)
-    if not ALERTS.exists():
-        assert "without files/alerts.yaml: turn monitoring.prometheusRule.enabled off" in done.stderr
-        return
     (rule,) = of_kind(by_name(done.stdout).values(), "PrometheusRule")
     shipped = (ROOT / "deploy/monitoring/alerts.yaml").read_text()
     assert rule["spec"] == yaml.safe_load(shipped.replace("runbook_url: ", f"runbook_url: {prefix}"))
