@@ -43,7 +43,7 @@ HIGHER, LOWER = Better.HIGHER, Better.LOWER
 NGINX = "nginx return 204"
 
 HTTP = Budget(
-    name="verify over HTTP, key proven, one core", unit="x nginx", better=HIGHER, floor=0.5, goal=0.8, rival=NGINX
+    name="verify over HTTP, key proven, a rule matched", unit="x nginx", better=HIGHER, floor=0.5, goal=0.8, rival=NGINX
 )
 HTTP_RATE = Budget(name="  requests a second", unit="/s", better=HIGHER)
 UVICORN = Budget(name="  uvicorn that judges nothing", unit="x nginx", better=HIGHER, rival=NGINX)

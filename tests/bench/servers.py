@@ -14,11 +14,12 @@ from pathlib import Path
 from keywright_local.certificates import CertificateAuthority
 from keywright_local.kubeconfigs import BearerToken, render_kubeconfig
 from tests.bench.bench import Bench
+from tests.bench.contender import RULES
 from tests.bench.machine import pinned
 from tests.bench.measures import SkippedError
 from tests.support.processes import BIN, Process, free_address, start
 
-__all__ = ["Verifier", "nginx", "rival", "stand_in", "verifier", "verifier_with"]
+__all__ = ["Verifier", "asgi", "idle", "nginx", "rules", "stand_in", "verifier", "verifier_with"]
 
 START_SECONDS = 60.0
 POLL_SECONDS = 0.005
@@ -39,7 +40,7 @@ http {{
   keepalive_requests 1000000000;
   server {{
     listen {address} backlog=1024;
-    location / {{ return 204; }}
+    location / {{ {answer} }}
   }}
 }}
 """
@@ -68,8 +69,8 @@ class Verifier:
 
 
 @contextlib.contextmanager
-def stand_in(bench: Bench, keys: int) -> Iterator[Path]:
-    """A stand-in API server with so many ApiKeys; yields a kubeconfig for it."""
+def stand_in(bench: Bench, keys: int, *, limited: bool = False) -> Iterator[Path]:
+    """A stand-in API server with so many ApiKeys, under limits if asked for; yields a kubeconfig for it."""
     address, folder = free_address(), bench.folder / f"stand-in-{keys}-{time.monotonic_ns()}"
     folder.mkdir()
     now = dt.datetime.now(dt.UTC)
@@ -87,9 +88,17 @@ def stand_in(bench: Bench, keys: int) -> Iterator[Path]:
         )
     )
     command = [sys.executable, "-m", "tests.bench.stand_in", address, str(keys), str(certificate), str(private_key)]
+    command += ["limited"] if limited else []
     with start(command, kubeconfig=None, log=folder / "log") as process:
         _wait(process, lambda: _is_listening(address))
         yield kubeconfig
+
+
+def rules(bench: Bench) -> list[str]:
+    """The flags of a verifier that holds each request against the rules file of all contests."""
+    file = bench.folder / "rules.yaml"
+    file.write_text(RULES)
+    return ["--rules", str(file)]
 
 
 @contextlib.contextmanager
@@ -105,19 +114,19 @@ def verifier(bench: Bench, kubeconfig: Path, *flags: str, core: int | None = Non
 
 
 @contextlib.contextmanager
-def verifier_with(bench: Bench, keys: int, *, core: int | None = None) -> Iterator[Verifier]:
+def verifier_with(bench: Bench, keys: int, *flags: str, core: int | None = None) -> Iterator[Verifier]:
     """A verifier that has read so many keys from a stand-in API server."""
     with (
         stand_in(bench, keys) as kubeconfig,
-        verifier(bench, kubeconfig, "--all-namespaces", core=core) as found,
+        verifier(bench, kubeconfig, "--all-namespaces", *flags, core=core) as found,
     ):
         assert found.count("keys") == keys, f"the verifier holds {found.count('keys')} keys of {keys}"
         yield found
 
 
 @contextlib.contextmanager
-def nginx(bench: Bench, *, core: int) -> Iterator[str]:
-    """Debian's nginx that answers 204 to everything: one worker, keepalive, no access log. Yields its address.
+def nginx(bench: Bench, *, core: int, answer: str = "return 204;") -> Iterator[str]:
+    """Debian's nginx with one answer to everything: one worker, keepalive, no access log. Yields its address.
 
     Raises:
         SkippedError: where there is no nginx.
@@ -130,7 +139,7 @@ def nginx(bench: Bench, *, core: int) -> Iterator[str]:
     folder.mkdir()
     # Its worker may be another user, who has to get through here.
     folder.chmod(0o755)
-    (folder / "nginx.conf").write_text(_NGINX.format(folder=folder, address=address))
+    (folder / "nginx.conf").write_text(_NGINX.format(folder=folder, address=address, answer=answer))
     arguments = [program, "-e", str(folder / "error.log"), "-p", str(folder), "-c", str(folder / "nginx.conf")]
     with start(pinned(core, arguments), kubeconfig=None, log=folder / "log") as process:
         _wait(process, lambda: _is_listening(address))
@@ -138,16 +147,40 @@ def nginx(bench: Bench, *, core: int) -> Iterator[str]:
 
 
 @contextlib.contextmanager
-def rival(bench: Bench, name: str, *, core: int) -> Iterator[str]:
+def idle(bench: Bench, name: str, *, core: int) -> Iterator[str]:
     """A Python server (``uvicorn`` or ``granian``) that judges nothing and answers 204. Yields its address."""
+    granian = ["--interface", "rsgi", "--workers", "1", "--loop", "uvloop", "tests.bench.idle_apps:rsgi"]
+    with (
+        asgi(bench, "tests.bench.idle_apps:asgi", core=core)
+        if name == "uvicorn"
+        else _python(bench, "granian", granian, core=core) as address
+    ):
+        yield address
+
+
+@contextlib.contextmanager
+def asgi(bench: Bench, app: str, *more: str, core: int, kubeconfig: Path | None = None, **told: str) -> Iterator[str]:
+    """uvicorn with an application (``module:name``), one process, no access log. Yields its address."""
+    arguments = ["--no-access-log", "--log-level", "warning", *more, app]
+    with _python(bench, "uvicorn", arguments, core=core, kubeconfig=kubeconfig, environment=told) as address:
+        yield address
+
+
+@contextlib.contextmanager
+def _python(
+    bench: Bench,
+    name: str,
+    arguments: Sequence[str],
+    *,
+    core: int,
+    kubeconfig: Path | None = None,
+    environment: dict[str, str] | None = None,
+) -> Iterator[str]:
     address = free_address()
     host, _, port = address.rpartition(":")
-    arguments: dict[str, Sequence[str]] = {
-        "uvicorn": ["--no-access-log", "--log-level", "warning", "tests.bench.rivals:asgi"],
-        "granian": ["--interface", "rsgi", "--workers", "1", "--loop", "uvloop", "tests.bench.rivals:rsgi"],
-    }
-    command = [str(BIN / name), "--host", host, "--port", port, *arguments[name]]
-    with start(pinned(core, command), kubeconfig=None, log=bench.folder / f"{name}.log") as process:
+    command = pinned(core, [str(BIN / name), "--host", host, "--port", port, *arguments])
+    log = bench.folder / f"{name}-{time.monotonic_ns()}.log"
+    with start(command, kubeconfig=kubeconfig, log=log, environment=environment) as process:
         _wait(process, lambda: _is_listening(address))
         yield address
 
