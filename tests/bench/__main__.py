@@ -20,6 +20,7 @@ from tests.bench import (
     onboarding,
     report,
     revocation,
+    rivalry,
     scale,
     throughput,
 )
@@ -38,6 +39,7 @@ GROUPS: dict[str, Callable[[Bench], Iterator[Measure]]] = {
     "onboarding": onboarding.to_ready,
     "expiry": expiry.lag,
     "scale": scale.of_operator,
+    "rivals": rivalry.over_http,
 }
 BUSY = 0.7  # load average from which figures deserve a warning
 

@@ -6,6 +6,7 @@ __all__ = [
     "ADDED_LATENCY",
     "ANSWER",
     "ARGON2_IN_FLOOD",
+    "AUTHORINO",
     "DECISION",
     "EXPIRY_LAG",
     "FIRST_USE",
@@ -50,6 +51,9 @@ UVICORN = Budget(name="  uvicorn that judges nothing", unit="x nginx", better=HI
 GRANIAN = Budget(name="  Granian that judges nothing", unit="x nginx", better=HIGHER, rival=NGINX)
 MANY_KEYS = Budget(
     name="the same with 100,000 keys", unit="x 10 keys", better=HIGHER, floor=0.9, goal=1.0, rival="10 keys"
+)
+AUTHORINO = Budget(
+    name="  the verifier against its HTTP check", unit="x Authorino", better=HIGHER, floor=8, goal=15, rival="Authorino"
 )
 DECISION = Budget(name="decision in process, p50", unit="µs", better=LOWER, floor=5, goal=3)
 ANSWER = Budget(name="  request head to answer in process, p50", unit="µs", better=LOWER)

@@ -18,14 +18,15 @@ rules:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Contender:
-    """A running server. ``shows`` is the header of its answers that names the key, ``None`` where it judges nothing.
-
-    ``status`` is that of an allowed answer. ``is_argon2``: it is asked with the one key that has a real argon2id hash.
+    """A running server. ``judges``: it refuses a wrong key with 401. ``shows`` is the header of its answers that names
+    the key, ``None`` where no header does. ``status`` is that of an allowed answer. ``is_argon2``: it is asked with the
+    one key that has a real argon2id hash.
     """
 
     name: str
     address: str
     target: str = TARGET
     status: int = 200
+    judges: bool = True
     shows: str | None = "X-Auth-Key-Id"
     is_argon2: bool = False

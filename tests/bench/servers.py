@@ -97,7 +97,9 @@ def stand_in(bench: Bench, keys: int, *, limited: bool = False) -> Iterator[Path
 def rules(bench: Bench) -> list[str]:
     """The flags of a verifier that holds each request against the rules file of all contests."""
     file = bench.folder / "rules.yaml"
-    file.write_text(RULES)
+    # Once: verifiers that run already would read it again.
+    if not file.exists():
+        file.write_text(RULES)
     return ["--rules", str(file)]
 
 

@@ -72,7 +72,7 @@ def many_keys(bench: Bench) -> Iterator[Measure]:
 def _contender(name: str, address: str) -> Contender:
     if name == "verifier":
         return Contender(name=name, address=address, target=VERIFY)
-    return Contender(name=name, address=address, target=VERIFY, status=204, shows=None)
+    return Contender(name=name, address=address, target=VERIFY, status=204, judges=False, shows=None)
 
 
 def _presentable(keys: int) -> list[str]:

@@ -1,0 +1,83 @@
+"""Requests a second of the verifier, of what one would use in its place, and of proxies with and without it."""
+
+from collections.abc import Iterator, Sequence
+
+from tests.bench import authorino, budgets, objects
+from tests.bench.bench import Bench
+from tests.bench.contender import Contender
+from tests.bench.contest import Contest, Name
+from tests.bench.line_up import Extent, contest
+from tests.bench.measures import Better, Budget, Measure, Point, median_ratio
+from tests.bench.proof import prove
+from tests.bench.wrk import Load
+
+__all__ = ["FEW", "MANY", "RATES", "over_http"]
+
+FEW, MANY = 10, 100_000
+RATES = "rates"
+WARM_UP_SECONDS, SECONDS, TURNS = 1, 2, 3
+# Of these the second is what the first stands against.
+PAIRS = (
+    (Name.VERIFIER, Name.LIMIT),
+    (Name.VERIFIER, Name.STARLETTE),
+    (Name.MIDDLEWARE, Name.STARLETTE),
+    (Name.NGINX_ASKS, Name.NGINX),
+    (Name.ENVOY_ASKS, Name.ENVOY),
+    (Name.ENVOY_ASKS, Name.ENVOY_OWN),
+    (Name.ENVOY_ASKS_GRPC, Name.ENVOY_ASKS),
+    (Name.AUDIT, Name.VERIFIER),
+    (Name.MEMORY_LIMITS, Name.VERIFIER),
+    (Name.REDIS_LIMITS, Name.VERIFIER),
+)
+
+
+def over_http(bench: Bench) -> Iterator[Measure]:
+    """All of them with few keys and with many, and those whose cost may grow with the keys at two sizes between."""
+    many = bench.choose(MANY, 2_000)
+    sizes = {FEW: Extent.ALL, 1_000: Extent.SHORT, 10_000: Extent.SHORT, many: Extent.RIVALS}
+    for keys, extent in sizes.items():
+        if bench.quick and keys not in (FEW, many):
+            continue
+        with contest(bench, keys, extent) as found:
+            rates = _rates(found)
+            found.check()
+        for name, runs in rates.items():
+            yield _rate(name, keys).median_of(runs)
+        if extent is not Extent.SHORT:
+            yield from _ratios(rates, keys)
+
+
+def _rates(found: Contest) -> dict[str, list[float]]:
+    """The runs of each, taken in turns."""
+    bench = found.bench
+    keys = [key.text for key in objects.presentable(found.keys)]
+    loads = {each.name: _load(bench, each, keys) for each in found.contenders}
+    for each in found.contenders:
+        prove(each)
+        loads[each.name].run(each.address, WARM_UP_SECONDS)
+    rates: dict[str, list[float]] = {each.name: [] for each in found.contenders}
+    for _ in range(bench.choose(TURNS, 1)):
+        for each in found.contenders:
+            rates[each.name].append(loads[each.name].run(each.address, bench.choose(SECONDS, 1)))
+    return rates
+
+
+def _load(bench: Bench, server: Contender, keys: Sequence[str]) -> Load:
+    if server.is_argon2:
+        keys = [objects.plain_key(objects.ARGON2_KEY).text]
+    return Load(bench.folder, keys, target=server.target, core=bench.cores.client)
+
+
+def _rate(name: str, keys: int) -> Budget:
+    return Budget(name=f"{name}, {keys:,} keys", unit="/s", better=Better.HIGHER, point=Point(RATES, name, keys))
+
+
+def _ratios(rates: dict[str, list[float]], keys: int) -> Iterator[Measure]:
+    for ours, theirs in PAIRS:
+        if ours in rates and theirs in rates:
+            ratio, runs = median_ratio(rates[ours], rates[theirs])
+            name = f"  {ours}, {keys:,} keys"
+            yield Budget(name=name, unit=f"x {theirs}", better=Better.HIGHER, rival=theirs).measured(ratio, runs)
+    if authorino.NAME in rates:
+        ratio, runs = median_ratio(rates[Name.VERIFIER], rates[authorino.NAME])
+        yield budgets.AUTHORINO.measured(ratio, runs)
