@@ -20,6 +20,7 @@ from tests.bench import (
     onboarding,
     report,
     revocation,
+    rival_latency,
     rivalry,
     scale,
     throughput,
@@ -40,6 +41,7 @@ GROUPS: dict[str, Callable[[Bench], Iterator[Measure]]] = {
     "expiry": expiry.lag,
     "scale": scale.of_operator,
     "rivals": rivalry.over_http,
+    "rival-latency": rival_latency.by_load,
 }
 BUSY = 0.7  # load average from which figures deserve a warning
 

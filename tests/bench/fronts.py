@@ -33,9 +33,9 @@ Edit = Callable[[Filters], Filters]
 
 
 @contextlib.contextmanager
-def backend(bench: Bench) -> Iterator[str]:
-    """On the core of the load, so that the other one belongs to what is compared. Yields its address."""
-    with nginx(bench, core=bench.cores.client, answer=_BACKEND) as address:
+def backend(bench: Bench, *, core: int) -> Iterator[str]:
+    """nginx that answers 204 and says whom the proxy has named. Yields its address."""
+    with nginx(bench, core=core, answer=_BACKEND) as address:
         yield address
 
 

@@ -29,8 +29,8 @@ class Extent(IntEnum):
 
 
 @contextlib.contextmanager
-def contest(bench: Bench, keys: int, extent: Extent) -> Iterator[Contest]:
-    """All servers of that extent, up, with so many keys each.
+def contest(bench: Bench, keys: int, extent: Extent, *, backend_core: int) -> Iterator[Contest]:
+    """All servers of that extent, up, with so many keys each. The backend of the proxies has a core of its own choice.
 
     Raises:
         SkippedError: where nginx, Envoy or redis-server is not installed.
@@ -40,7 +40,7 @@ def contest(bench: Bench, keys: int, extent: Extent) -> Iterator[Contest]:
         found = Contest(bench, keys, stack)
         limit = found.start(nginx(bench, core=bench.cores.server))
         found.contenders.append(Contender(name=Name.LIMIT, address=limit, status=204, judges=False, shows=None))
-        kubeconfig, behind = found.start(stand_in(bench, keys)), found.start(backend(bench))
+        kubeconfig, behind = found.start(stand_in(bench, keys)), found.start(backend(bench, core=backend_core))
         found.enter_verifier(Name.VERIFIER, kubeconfig)
         _enter_short(found, behind)
         if extent >= Extent.RIVALS:
