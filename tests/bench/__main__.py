@@ -1,4 +1,4 @@
-"""``python -m tests.bench``: measure, print a table, write build/bench.json and build/bench.svg.
+"""``python -m tests.bench``: measure, print a table, write build/bench.json and the plots beside it.
 
 Exit status: 0 when every floor that was measured is met, 1 otherwise.
 """
@@ -66,7 +66,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     chosen.output.mkdir(parents=True, exist_ok=True)
     report.write_json(chosen.output / "bench.json", about, measures)
     _say("\n" + report.table(measures))
-    _draw(chosen.output / "bench.svg", measures)
+    _draw(chosen.output, measures)
     missed = [each.budget.name for each in measures if not each.ok]
     for what, names in (("floors missed", missed), ("could not be measured", broken)):
         if names:
@@ -96,11 +96,12 @@ def _run(name: str, bench: Bench, measures: list[Measure], waiting: dict[str, fl
     return True
 
 
-def _draw(path: Path, measures: Sequence[Measure]) -> None:
-    # A second of import that only this line needs.
-    from tests.bench import plot
+def _draw(folder: Path, measures: Sequence[Measure]) -> None:
+    # A second of import that only these lines need.
+    from tests.bench import plot, rival_plots
 
-    plot.write(path, measures)
+    plot.write(folder / "bench.svg", measures)
+    rival_plots.write(folder, measures)
 
 
 def _say(line: str) -> None:

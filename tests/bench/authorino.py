@@ -16,13 +16,13 @@ from kubernetes.client import ApiException
 from tests.bench import objects
 from tests.bench.bench import Bench
 from tests.bench.contender import Contender
+from tests.bench.contest import Name
 from tests.bench.machine import pinned
 from tests.support.kube import Kube, eventually
 from tests.support.processes import free_address, start
 
-__all__ = ["NAME", "authorino", "is_given"]
+__all__ = ["authorino", "is_given"]
 
-NAME = "Authorino"
 NAMESPACE = "authorino"
 _GROUP, _VERSION = "authorino.kuadrant.io", "v1beta3"
 _SCHEMA = {"type": "object", "x-kubernetes-preserve-unknown-fields": True}
@@ -84,7 +84,7 @@ def authorino(bench: Bench, keys: int) -> Iterator[Contender]:
     command += [f"--health-probe-addr=127.0.0.1:{health}"]
     log = bench.folder / "authorino.log"
     with start(pinned(bench.cores.server, command), kubeconfig=bench.plane().kubeconfig, log=log):
-        yield Contender(name=NAME, address=f"127.0.0.1:{check}", target="/check", shows=None)
+        yield Contender(name=Name.AUTHORINO, address=f"127.0.0.1:{check}", target="/check", shows=None)
 
 
 def _is_served(kube: Kube, path: str) -> bool:

@@ -2,6 +2,7 @@
 
 import contextlib
 from dataclasses import dataclass, field
+from enum import StrEnum
 from pathlib import Path
 from typing import TypeVar
 
@@ -17,8 +18,8 @@ VERIFY = f"/verify{TARGET}"
 T = TypeVar("T")
 
 
-class Name:
-    """Who is who, as the table and the plots say it."""
+class Name(StrEnum):
+    """Who is who, as the table and the plots say it, in the order of the plots."""
 
     LIMIT = "nginx return 204"
     VERIFIER = "verifier"
@@ -34,6 +35,7 @@ class Name:
     ENVOY_OWN = "Envoy + api_key_auth"
     ENVOY_ASKS = "Envoy + verifier"
     ENVOY_ASKS_GRPC = "Envoy + verifier by gRPC"
+    AUTHORINO = "Authorino"
 
 
 @dataclass(slots=True)

@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator, Sequence
 
-from tests.bench import authorino, budgets, objects
+from tests.bench import budgets, objects
 from tests.bench.bench import Bench
 from tests.bench.contender import Contender
 from tests.bench.contest import Contest, Name
@@ -79,6 +79,6 @@ def _ratios(rates: dict[str, list[float]], keys: int) -> Iterator[Measure]:
             ratio, runs = median_ratio(rates[ours], rates[theirs])
             name = f"  {ours}, {keys:,} keys"
             yield Budget(name=name, unit=f"x {theirs}", better=Better.HIGHER, rival=theirs).measured(ratio, runs)
-    if authorino.NAME in rates:
-        ratio, runs = median_ratio(rates[Name.VERIFIER], rates[authorino.NAME])
+    if Name.AUTHORINO in rates:
+        ratio, runs = median_ratio(rates[Name.VERIFIER], rates[Name.AUTHORINO])
         yield budgets.AUTHORINO.measured(ratio, runs)
