@@ -19,7 +19,7 @@ __all__ = ["write"]
 
 # The verifier's own lines are solid; a colour for each kind, at least 3:1 on white and on black.
 GREEN, VIOLET = "#2a9d4b", "#a06bea"
-LINES = {
+LINES: dict[str, tuple[str, str]] = {
     Name.LIMIT: (TEXT, ":"),
     Name.VERIFIER: (OURS, "-"),
     Name.NGINX: (GREEN, ":"),
