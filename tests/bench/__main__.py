@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
 from tests.bench import (
+    authorino,
     expiry,
     first_use,
     footprint,
@@ -42,6 +43,7 @@ GROUPS: dict[str, Callable[[Bench], Iterator[Measure]]] = {
     "scale": scale.of_operator,
     "rivals": rivalry.over_http,
     "rival-latency": rival_latency.by_load,
+    "authorino": authorino.http_check,
 }
 BUSY = 0.7  # load average from which figures deserve a warning
 

@@ -1,8 +1,8 @@
 """Authorino, where ``AUTHORINO`` names its program: on the embedded control plane, asked over its raw HTTP interface.
 
 Configured as its guide "Authentication with API keys" says: an AuthConfig for the host, one labelled Secret a key. It has
-not been run by this project's own machines, which have no build of it; what does not fit a release of it breaks the group
-with Authorino's log, and touches no other figure.
+not been run: there was no build of it at hand. What does not fit a release of it breaks this group, with Authorino's log, and
+no other.
 """
 
 import base64
@@ -13,15 +13,18 @@ from typing import Any
 
 from kubernetes.client import ApiException
 
-from tests.bench import objects
+from tests.bench import budgets, objects
 from tests.bench.bench import Bench
-from tests.bench.contender import Contender
+from tests.bench.contender import TARGET, Contender
 from tests.bench.contest import Name
 from tests.bench.machine import pinned
+from tests.bench.measures import Measure, SkippedError, median_ratio
+from tests.bench.rivalry import FEW, rate, rates_of
+from tests.bench.servers import rules, verifier_with, wait_listening
 from tests.support.kube import Kube, eventually
 from tests.support.processes import free_address, start
 
-__all__ = ["authorino", "is_given"]
+__all__ = ["http_check"]
 
 NAMESPACE = "authorino"
 _GROUP, _VERSION = "authorino.kuadrant.io", "v1beta3"
@@ -62,14 +65,27 @@ _CONFIG = {
 }
 
 
-def is_given() -> bool:
-    """Whether there is an Authorino to measure."""
-    return bool(os.environ.get("AUTHORINO"))
+def http_check(bench: Bench) -> Iterator[Measure]:
+    """The verifier and Authorino with few keys, in turns on one core.
+
+    Raises:
+        SkippedError: unless there is an Authorino to measure.
+
+    """
+    if not os.environ.get("AUTHORINO"):
+        raise SkippedError("there is no Authorino: name its program, AUTHORINO=/path/to/authorino")
+    core = bench.cores.server
+    with _authorino(bench, FEW) as theirs, verifier_with(bench, FEW, *rules(bench), core=core) as ours:
+        contender = Contender(name=Name.VERIFIER, address=ours.address, target=f"/verify{TARGET}")
+        rates = rates_of(bench, [contender, theirs], FEW)
+    ratio, ratios = median_ratio(rates[Name.VERIFIER], rates[Name.AUTHORINO])
+    yield budgets.AUTHORINO.measured(ratio, ratios)
+    yield rate(Name.AUTHORINO, FEW).median_of(rates[Name.AUTHORINO])
 
 
 @contextlib.contextmanager
-def authorino(bench: Bench, keys: int) -> Iterator[Contender]:
-    """Authorino with so many keys, which should be few: each is a Secret in a real API server."""
+def _authorino(bench: Bench, keys: int) -> Iterator[Contender]:
+    """With so many keys, which should be few: each is a Secret in a real API server."""
     kube = Kube(bench.plane().kubeconfig)
     kube.request("POST", "/apis/apiextensions.k8s.io/v1/customresourcedefinitions", _DEFINITION)
     kube.request("POST", "/api/v1/namespaces", {"metadata": {"name": NAMESPACE}})
@@ -83,7 +99,8 @@ def authorino(bench: Bench, keys: int) -> Iterator[Contender]:
     command += ["--ext-auth-grpc-port=0", "--oidc-http-port=0", f"--metrics-addr=127.0.0.1:{metrics}"]
     command += [f"--health-probe-addr=127.0.0.1:{health}"]
     log = bench.folder / "authorino.log"
-    with start(pinned(bench.cores.server, command), kubeconfig=bench.plane().kubeconfig, log=log):
+    with start(pinned(bench.cores.server, command), kubeconfig=bench.plane().kubeconfig, log=log) as process:
+        wait_listening(process, f"127.0.0.1:{check}")
         yield Contender(name=Name.AUTHORINO, address=f"127.0.0.1:{check}", target="/check", shows=None)
 
 

@@ -53,7 +53,12 @@ MANY_KEYS = Budget(
     name="the same with 100,000 keys", unit="x 10 keys", better=HIGHER, floor=0.9, goal=1.0, rival="10 keys"
 )
 AUTHORINO = Budget(
-    name="  the verifier against its HTTP check", unit="x Authorino", better=HIGHER, floor=8, goal=15, rival="Authorino"
+    name="verify over HTTP against Authorino's HTTP check",
+    unit="x Authorino",
+    better=HIGHER,
+    floor=8,
+    goal=15,
+    rival="Authorino",
 )
 DECISION = Budget(name="decision in process, p50", unit="µs", better=LOWER, floor=5, goal=3)
 ANSWER = Budget(name="  request head to answer in process, p50", unit="µs", better=LOWER)

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from enum import IntEnum
 from pathlib import Path
 
-from tests.bench import authorino, objects
+from tests.bench import objects
 from tests.bench.bench import Bench
 from tests.bench.contender import Contender
 from tests.bench.contest import Contest, Name
@@ -49,8 +49,6 @@ def contest(bench: Bench, keys: int, extent: Extent, *, backend_core: int) -> It
             _enter_envoy(found, kubeconfig, behind)
         if extent >= Extent.ALL:
             _enter_options(found, kubeconfig)
-            if authorino.is_given():
-                found.contenders.append(found.start(authorino.authorino(bench, keys)))
         yield found
 
 

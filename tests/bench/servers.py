@@ -19,9 +19,9 @@ from tests.bench.machine import pinned
 from tests.bench.measures import SkippedError
 from tests.support.processes import BIN, Process, free_address, start
 
-__all__ = ["Verifier", "asgi", "idle", "nginx", "rules", "stand_in", "verifier", "verifier_with"]
+__all__ = ["Verifier", "asgi", "idle", "nginx", "rules", "stand_in", "verifier", "verifier_with", "wait_listening"]
 
-START_SECONDS = 60.0
+START_SECONDS = 240.0  # 100,000 keys on one core that others use too
 POLL_SECONDS = 0.005
 
 _NGINX = """\
@@ -90,7 +90,7 @@ def stand_in(bench: Bench, keys: int, *, limited: bool = False) -> Iterator[Path
     command = [sys.executable, "-m", "tests.bench.stand_in", address, str(keys), str(certificate), str(private_key)]
     command += ["limited"] if limited else []
     with start(command, kubeconfig=None, log=folder / "log") as process:
-        _wait(process, lambda: _is_listening(address))
+        wait_listening(process, address)
         yield kubeconfig
 
 
@@ -144,7 +144,7 @@ def nginx(bench: Bench, *, core: int, answer: str = "return 204;") -> Iterator[s
     (folder / "nginx.conf").write_text(_NGINX.format(folder=folder, address=address, answer=answer))
     arguments = [program, "-e", str(folder / "error.log"), "-p", str(folder), "-c", str(folder / "nginx.conf")]
     with start(pinned(core, arguments), kubeconfig=None, log=folder / "log") as process:
-        _wait(process, lambda: _is_listening(address))
+        wait_listening(process, address)
         yield address
 
 
@@ -183,8 +183,13 @@ def _python(
     command = pinned(core, [str(BIN / name), "--host", host, "--port", port, *arguments])
     log = bench.folder / f"{name}-{time.monotonic_ns()}.log"
     with start(command, kubeconfig=kubeconfig, log=log, environment=environment) as process:
-        _wait(process, lambda: _is_listening(address))
+        wait_listening(process, address)
         yield address
+
+
+def wait_listening(process: Process, address: str) -> None:
+    """Return once somebody listens there. Raises AssertionError, with the log, for a process that ended or takes too long."""
+    _wait(process, lambda: _is_listening(address))
 
 
 def _wait(process: Process, is_met: Callable[[], bool]) -> None:
