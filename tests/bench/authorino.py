@@ -20,7 +20,8 @@ from tests.bench.contest import Name
 from tests.bench.machine import pinned
 from tests.bench.measures import Measure, SkippedError, median_ratio
 from tests.bench.rivalry import FEW, rate, rates_of
-from tests.bench.servers import rules, verifier_with, wait_listening
+from tests.bench.verifiers import rules, verifier_with
+from tests.bench.waiting import wait_listening
 from tests.support.kube import Kube, eventually
 from tests.support.processes import free_address, start
 

@@ -9,7 +9,7 @@ from typing import TypeVar
 from tests.bench import objects
 from tests.bench.bench import Bench
 from tests.bench.contender import TARGET, Contender
-from tests.bench.servers import Verifier, rules, verifier
+from tests.bench.verifiers import Verifier, rules, verifier
 
 __all__ = ["Contest", "Name"]
 

@@ -17,7 +17,7 @@ from keywright.domain.plainkey import PlainKey
 from tests.bench.bench import Bench
 from tests.bench.machine import pinned
 from tests.bench.measures import SkippedError
-from tests.bench.servers import nginx
+from tests.bench.web_servers import nginx
 from tests.support.proxies import KINDS, VARIANTS, VERIFIER, run
 
 __all__ = ["SEEN", "Edit", "api_key_auth", "backend", "front", "no_question"]

@@ -13,7 +13,8 @@ from tests.bench.contest import Contest, Name
 from tests.bench.fronts import SEEN, Edit, api_key_auth, backend, front, no_question
 from tests.bench.machine import hold
 from tests.bench.measures import SkippedError
-from tests.bench.servers import asgi, nginx, rules, stand_in
+from tests.bench.verifiers import rules, stand_in
+from tests.bench.web_servers import asgi, nginx
 from tests.support.processes import free_address
 from tests.support.redis import redis
 

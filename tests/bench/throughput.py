@@ -8,7 +8,8 @@ from tests.bench.bench import Bench
 from tests.bench.contender import TARGET, Contender
 from tests.bench.measures import Measure, median_ratio
 from tests.bench.proof import prove
-from tests.bench.servers import Verifier, idle, nginx, rules, verifier_with
+from tests.bench.verifiers import Verifier, rules, verifier_with
+from tests.bench.web_servers import idle, nginx
 from tests.bench.wrk import Load
 
 __all__ = ["many_keys", "over_http"]
