@@ -36,13 +36,13 @@ GROUPS: dict[str, Callable[[Bench], Iterator[Measure]]] = {
     "latency": latency.added,
     "first-use": first_use.at_once,
     "flood": latency.under_flood,
+    "rivals": rivalry.over_http,
+    "rival-latency": rival_latency.by_load,
     "memory": footprint.of_verifier,
     "revocation": revocation.to_refusal,
     "onboarding": onboarding.to_ready,
     "expiry": expiry.lag,
     "scale": scale.of_operator,
-    "rivals": rivalry.over_http,
-    "rival-latency": rival_latency.by_load,
     "authorino": authorino.http_check,
 }
 BUSY = 0.7  # load average from which figures deserve a warning
