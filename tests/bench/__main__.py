@@ -1,4 +1,4 @@
-"""``python -m tests.bench``: measure, print a table, write build/bench.json and build/bench.svg.
+"""``python -m tests.bench``: measure, print a table, write build/bench.json and the plots beside it.
 
 Exit status: 0 when every floor that was measured is met, 1 otherwise.
 """
@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
 from tests.bench import (
+    authorino,
     expiry,
     first_use,
     footprint,
@@ -20,6 +21,8 @@ from tests.bench import (
     onboarding,
     report,
     revocation,
+    rival_latency,
+    rivalry,
     scale,
     throughput,
 )
@@ -33,11 +36,14 @@ GROUPS: dict[str, Callable[[Bench], Iterator[Measure]]] = {
     "latency": latency.added,
     "first-use": first_use.at_once,
     "flood": latency.under_flood,
+    "rivals": rivalry.over_http,
+    "rival-latency": rival_latency.by_load,
     "memory": footprint.of_verifier,
     "revocation": revocation.to_refusal,
     "onboarding": onboarding.to_ready,
     "expiry": expiry.lag,
     "scale": scale.of_operator,
+    "authorino": authorino.http_check,
 }
 BUSY = 0.7  # load average from which figures deserve a warning
 
@@ -62,7 +68,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     chosen.output.mkdir(parents=True, exist_ok=True)
     report.write_json(chosen.output / "bench.json", about, measures)
     _say("\n" + report.table(measures))
-    _draw(chosen.output / "bench.svg", measures)
+    _draw(chosen.output, measures)
     missed = [each.budget.name for each in measures if not each.ok]
     for what, names in (("floors missed", missed), ("could not be measured", broken)):
         if names:
@@ -92,11 +98,12 @@ def _run(name: str, bench: Bench, measures: list[Measure], waiting: dict[str, fl
     return True
 
 
-def _draw(path: Path, measures: Sequence[Measure]) -> None:
-    # A second of import that only this line needs.
-    from tests.bench import plot
+def _draw(folder: Path, measures: Sequence[Measure]) -> None:
+    # A second of import that only these lines need.
+    from tests.bench import plot, rival_plots
 
-    plot.write(path, measures)
+    plot.write(folder / "bench.svg", measures)
+    rival_plots.write(folder, measures)
 
 
 def _say(line: str) -> None:

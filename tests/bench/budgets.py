@@ -6,6 +6,7 @@ __all__ = [
     "ADDED_LATENCY",
     "ANSWER",
     "ARGON2_IN_FLOOD",
+    "AUTHORINO",
     "DECISION",
     "EXPIRY_LAG",
     "FIRST_USE",
@@ -43,13 +44,21 @@ HIGHER, LOWER = Better.HIGHER, Better.LOWER
 NGINX = "nginx return 204"
 
 HTTP = Budget(
-    name="verify over HTTP, key proven, one core", unit="x nginx", better=HIGHER, floor=0.5, goal=0.8, rival=NGINX
+    name="verify over HTTP, key proven, a rule matched", unit="x nginx", better=HIGHER, floor=0.5, goal=0.8, rival=NGINX
 )
 HTTP_RATE = Budget(name="  requests a second", unit="/s", better=HIGHER)
 UVICORN = Budget(name="  uvicorn that judges nothing", unit="x nginx", better=HIGHER, rival=NGINX)
 GRANIAN = Budget(name="  Granian that judges nothing", unit="x nginx", better=HIGHER, rival=NGINX)
 MANY_KEYS = Budget(
     name="the same with 100,000 keys", unit="x 10 keys", better=HIGHER, floor=0.9, goal=1.0, rival="10 keys"
+)
+AUTHORINO = Budget(
+    name="verify over HTTP against Authorino's HTTP check",
+    unit="x Authorino",
+    better=HIGHER,
+    floor=8,
+    goal=15,
+    rival="Authorino",
 )
 DECISION = Budget(name="decision in process, p50", unit="µs", better=LOWER, floor=5, goal=3)
 ANSWER = Budget(name="  request head to answer in process, p50", unit="µs", better=LOWER)

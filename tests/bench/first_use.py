@@ -7,7 +7,7 @@ from tests.bench import budgets, objects
 from tests.bench.bench import Bench
 from tests.bench.measures import Measure
 from tests.bench.open_loop import get_verify
-from tests.bench.servers import verifier_with
+from tests.bench.verifiers import verifier_with
 
 __all__ = ["at_once"]
 

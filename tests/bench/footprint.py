@@ -7,7 +7,7 @@ from tests.bench import budgets
 from tests.bench.bench import Bench
 from tests.bench.machine import resident_mib
 from tests.bench.measures import Measure
-from tests.bench.servers import stand_in, verifier
+from tests.bench.verifiers import stand_in, verifier
 
 __all__ = ["of_verifier"]
 

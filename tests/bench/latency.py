@@ -6,7 +6,8 @@ from tests.bench import budgets, objects
 from tests.bench.bench import Bench
 from tests.bench.measures import Measure, median_ratio, percentile
 from tests.bench.open_loop import Stream, get_verify, play
-from tests.bench.servers import Verifier, nginx, verifier_with
+from tests.bench.verifiers import Verifier, verifier_with
+from tests.bench.web_servers import nginx
 
 __all__ = ["added", "under_flood"]
 

@@ -10,7 +10,17 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-__all__ = ["Cores", "choose_cores", "cpu_seconds", "describe", "on_core", "pinned", "resident_mib", "waited_seconds"]
+__all__ = [
+    "Cores",
+    "choose_cores",
+    "cpu_seconds",
+    "describe",
+    "hold",
+    "on_core",
+    "pinned",
+    "resident_mib",
+    "waited_seconds",
+]
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,6 +40,11 @@ def choose_cores() -> Cores:
 def pinned(core: int, command: list[str]) -> list[str]:
     """The command, held on one core with all its threads (taskset is part of util-linux)."""
     return ["taskset", "--cpu-list", str(core), *command]
+
+
+def hold(pid: int, core: int) -> None:
+    """Hold a running process on one core; threads that it has already are not meant."""
+    os.sched_setaffinity(pid, {core})
 
 
 @contextlib.contextmanager

@@ -3,11 +3,11 @@
 import math
 import statistics
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from enum import StrEnum
 from typing import Any
 
-__all__ = ["Better", "Budget", "Measure", "SkippedError", "median_ratio", "percentile"]
+__all__ = ["Better", "Budget", "Measure", "Point", "SkippedError", "median_ratio", "percentile"]
 
 
 class SkippedError(Exception):
@@ -19,6 +19,15 @@ class Better(StrEnum):
 
     HIGHER = "higher"
     LOWER = "lower"
+
+
+@dataclass(frozen=True, slots=True)
+class Point:
+    """Where a value belongs in a plot: which plot, which of its series, and at what (keys, requests a second)."""
+
+    plot: str
+    series: str
+    at: float
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -48,6 +57,7 @@ class Measure:
             "floor": budget.floor,
             "goal": budget.goal,
             "rival": budget.rival,
+            "point": asdict(budget.point) if budget.point else None,
             "runs": [_rounded(each) for each in self.runs],
             "ok": self.ok,
         }
@@ -63,6 +73,7 @@ class Budget:
     floor: float | None = None
     goal: float | None = None
     rival: str | None = None
+    point: Point | None = None
 
     def is_met(self, value: float, bound: float) -> bool:
         return value >= bound if self.better is Better.HIGHER else value <= bound

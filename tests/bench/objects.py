@@ -17,10 +17,21 @@ from keywright.domain.hashing import Algorithm, Hashing
 from keywright.domain.plainkey import PlainKey
 from keywright.domain.times import format_instant
 
-__all__ = ["ARGON2_KEY", "is_presentable", "manifest", "manifest_text", "plain_key", "wrong_secret"]
+__all__ = [
+    "ARGON2_KEY",
+    "SCOPE",
+    "is_presentable",
+    "limited_class",
+    "manifest",
+    "manifest_text",
+    "plain_key",
+    "presentable",
+    "wrong_secret",
+]
 
 PREFIX = "kw_live"
 ARGON2_KEY = 1
+SCOPE = "agents:read"
 
 _BASE62 = bytes(plainkey.ALPHABET.encode()[number % 62] for number in range(256))
 _SHA256 = Hashing(algorithm=Algorithm.SHA256)
@@ -37,10 +48,27 @@ def is_presentable(number: int) -> bool:
     return number != ARGON2_KEY and (number < 10 or number % 10 == 0)
 
 
+def presentable(keys: int) -> list[PlainKey]:
+    """Those of the first so many that can be presented."""
+    return [plain_key(number) for number in range(keys) if is_presentable(number)]
+
+
 def wrong_secret(number: int, attempt: int) -> str:
     """A well-formed key with the id of that number and another secret, a different one for each attempt."""
     key_id = plain_key(number).key_id
     return _key(key_id + _characters(f"attempt {number} {attempt}")[plainkey.ID_LENGTH :]).text
+
+
+def limited_class() -> dict[str, Any]:
+    """The default class with three limits, as the guide has them but so wide that no load reaches them."""
+    windows = {"minute": "1m", "day": "24h", "burst": "10s"}
+    limits = [{"name": name, "requests": 1_000_000_000, "window": window} for name, window in windows.items()]
+    return {
+        "apiVersion": "keywright.dev/v1alpha1",
+        "kind": "ApiKeyClass",
+        "metadata": {"name": "standard", "uid": _uuid(bytes(16)), "resourceVersion": "1"},
+        "spec": {"prefix": PREFIX, "rateLimits": limits},
+    }
 
 
 def manifest(number: int) -> dict[str, Any]:
@@ -101,6 +129,7 @@ def _template() -> str:
         "className": "standard",
         "conditions": [{**said, "status": status, "type": kind} for kind, status in stated.items()],
         "currentKeyId": "@id@",
+        "effective": {"scopes": [SCOPE]},
         "expiresAt": ends_at,
         "issuedAt": at,
         "keys": [record],
@@ -115,7 +144,7 @@ def _template() -> str:
     fields["f:conditions"] = {f'k:{{"type":"{kind}"}}': each_condition for kind in stated}
     fields["f:keys"] = {".": {}, 'k:{"id":"@id@"}': {".": {}, **{f"f:{field}": {} for field in record}}}
     managed = [
-        _managed("kubectl-create", {"f:spec": {".": {}, "f:ttl": {}}}, at),
+        _managed("kubectl-create", {"f:spec": {".": {}, "f:scopes": {}, "f:ttl": {}}}, at),
         _managed("keywright", {"f:status": fields}, at),
     ]
     metadata = {
@@ -127,7 +156,7 @@ def _template() -> str:
         "resourceVersion": "1@number@",
         "uid": "@uid@",
     }
-    spec = {"revoked": False, "suspended": False, "ttl": "90d"}
+    spec = {"revoked": False, "scopes": [SCOPE], "suspended": False, "ttl": "90d"}
     whole = {
         "apiVersion": "keywright.dev/v1alpha1",
         "kind": "ApiKey",

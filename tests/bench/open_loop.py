@@ -16,7 +16,7 @@ from random import Random
 
 from tests.bench.machine import on_core
 
-__all__ = ["Stream", "get_verify", "play"]
+__all__ = ["Stream", "get", "get_verify", "play"]
 
 PATIENCE = 5.0  # seconds for what is still under way in the end
 _END = b"\r\n\r\n"
@@ -24,7 +24,12 @@ _END = b"\r\n\r\n"
 
 def get_verify(key: str) -> bytes:
     """GET /verify with a key, as a proxy asks."""
-    return f"GET /verify HTTP/1.1\r\nHost: localhost\r\nAuthorization: Bearer {key}\r\n\r\n".encode()
+    return get("/verify", key)
+
+
+def get(target: str, key: str) -> bytes:
+    """GET with a key."""
+    return f"GET {target} HTTP/1.1\r\nHost: localhost\r\nAuthorization: Bearer {key}\r\n\r\n".encode()
 
 
 @dataclass(slots=True, kw_only=True)
@@ -142,8 +147,8 @@ def _receive(connection: _Connection, start: float) -> int:
 
 
 def _body_length(head: bytes) -> int:
-    """Both servers spell the field so; a 204 has none."""
-    _, found, rest = head.partition(b"Content-Length: ")
+    """A 204 has no such field."""
+    _, found, rest = head.lower().partition(b"\r\ncontent-length: ")
     return int(rest.partition(b"\r\n")[0]) if found else 0
 
 

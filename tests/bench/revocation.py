@@ -9,7 +9,7 @@ from tests.bench import budgets
 from tests.bench.bench import Bench
 from tests.bench.cluster import CHEAP_CLASS, create_all, make_namespace, running_operator, with_client
 from tests.bench.measures import Measure, percentile
-from tests.bench.servers import Verifier, verifier
+from tests.bench.verifiers import Verifier, verifier
 
 __all__ = ["to_refusal"]
 

@@ -1,6 +1,6 @@
 """A stand-in for the API server: lists a given number of ApiKeys, then keeps quiet watches open.
 
-``python -m tests.bench.stand_in HOST:PORT KEYS CERTIFICATE KEY``. It speaks what a verifier asks for and as a real
+``python -m tests.bench.stand_in HOST:PORT KEYS CERTIFICATE KEY [limited]``. It speaks what a verifier asks for and as a real
 one does (TLS, pages with a continue token, gzip for large answers, bookmarks), from pages of the client's usual size
 that were rendered before it listens, so that what is timed is the verifier. A hundred thousand objects in a real API server would take
 longer to create than everything else here together.
@@ -12,6 +12,7 @@ import json
 import ssl
 import sys
 from pathlib import Path
+from typing import Any
 
 from aiohttp import web
 
@@ -29,8 +30,9 @@ GZIP_FROM, GZIP_LEVEL = 128 * 1024, 1
 class Lists:
     """The list of ApiKeys. A continue token is the number of the first object that is still to come."""
 
-    def __init__(self, keys: int) -> None:
+    def __init__(self, keys: int, classes: list[dict[str, Any]]) -> None:
         self._keys = keys
+        self._classes = classes
         self._pages = {first: _page(first, PAGE, keys) for first in range(0, max(keys, 1), PAGE)}
 
     async def apikeys(self, request: web.Request) -> web.StreamResponse:
@@ -42,10 +44,10 @@ class Lists:
         return web.Response(body=body, content_type="application/json", headers=headers)
 
     async def classes(self, request: web.Request) -> web.StreamResponse:
-        """None: the built-in class applies."""
+        """Where there is none, the built-in class applies."""
         if "watch" in request.query:
             return await _watch(request, "ApiKeyClass")
-        return web.json_response({"metadata": {"resourceVersion": RESOURCE_VERSION}, "items": []})
+        return web.json_response({"metadata": {"resourceVersion": RESOURCE_VERSION}, "items": self._classes})
 
 
 def _page(first: int, limit: int, keys: int) -> bytes:
@@ -67,10 +69,10 @@ async def _watch(request: web.Request, kind: str) -> web.StreamResponse:
         await response.write(json.dumps(bookmark).encode() + b"\n")
 
 
-def main(address: str, keys: str, certificate: str, private_key: str) -> None:
+def main(address: str, keys: str, certificate: str, private_key: str, limited: str = "") -> None:
     """Serve until SIGTERM."""
     host, _, port = address.rpartition(":")
-    lists = Lists(int(keys))
+    lists = Lists(int(keys), [objects.limited_class()] if limited else [])
     app = web.Application()
     app.router.add_get("/apis/keywright.dev/v1alpha1/apikeys", lists.apikeys)
     app.router.add_get("/apis/keywright.dev/v1alpha1/apikeyclasses", lists.classes)

@@ -5,29 +5,33 @@ from collections.abc import Iterator
 
 from tests.bench import budgets, objects
 from tests.bench.bench import Bench
+from tests.bench.contender import TARGET, Contender
 from tests.bench.measures import Measure, median_ratio
-from tests.bench.servers import Verifier, nginx, rival, verifier_with
-from tests.bench.wrk import Load, check_answer
+from tests.bench.proof import prove
+from tests.bench.verifiers import Verifier, rules, verifier_with
+from tests.bench.web_servers import idle, nginx
+from tests.bench.wrk import Load
 
 __all__ = ["many_keys", "over_http"]
 
 KEYS = 100
+VERIFY = f"/verify{TARGET}"
 WARM_UP_SECONDS = 1
-RIVALS = {"uvicorn": budgets.UVICORN, "granian": budgets.GRANIAN}
+IDLE = {"uvicorn": budgets.UVICORN, "granian": budgets.GRANIAN}
 
 
 def over_http(bench: Bench) -> Iterator[Measure]:
     """The verifier and nginx, and two Python servers that judge nothing, all with the same request."""
     key, core = objects.plain_key(0), bench.cores.server
-    load = Load(bench.folder, [key.text], core=bench.cores.client)
+    load = Load(bench.folder, [key.text], target=VERIFY, core=bench.cores.client)
     seconds = bench.choose(3, 1)
     with contextlib.ExitStack() as stack:
         addresses = {"nginx": stack.enter_context(nginx(bench, core=core))}
-        ours = stack.enter_context(verifier_with(bench, KEYS, core=core))
+        ours = stack.enter_context(verifier_with(bench, KEYS, *rules(bench), core=core))
         addresses |= {"verifier": ours.address}
-        addresses |= {name: stack.enter_context(rival(bench, name, core=core)) for name in RIVALS}
+        addresses |= {name: stack.enter_context(idle(bench, name, core=core)) for name in IDLE}
         for name, address in addresses.items():
-            check_answer(address, key.text, key_id=key.key_id if name == "verifier" else None)
+            prove(_contender(name, address))
             load.run(address, WARM_UP_SECONDS)
         rates: dict[str, list[float]] = {name: [] for name in addresses}
         for turn in range(bench.choose(5, 3)):
@@ -35,13 +39,13 @@ def over_http(bench: Bench) -> Iterator[Measure]:
                 rates[name].append(load.run(addresses[name], seconds))
             # The others are there for scale; fewer and shorter runs tell enough.
             if turn < bench.choose(3, 1):
-                for name in RIVALS:
+                for name in IDLE:
                     rates[name].append(load.run(addresses[name], min(seconds, 2)))
         _check_proofs(ours)
     ratio, ratios = median_ratio(rates["verifier"], rates["nginx"])
     yield budgets.HTTP.measured(ratio, ratios)
     yield budgets.HTTP_RATE.median_of(rates["verifier"])
-    for name, budget in RIVALS.items():
+    for name, budget in IDLE.items():
         ratio, ratios = median_ratio(rates[name], rates["nginx"][: len(rates[name])])
         yield budget.measured(ratio, ratios)
 
@@ -51,8 +55,8 @@ def many_keys(bench: Bench) -> Iterator[Measure]:
     many, core = bench.choose(100_000, 20_000), bench.cores.server
     with verifier_with(bench, 10, core=core) as small, verifier_with(bench, many, core=core) as large:
         pairs = [
-            (small, Load(bench.folder, _presentable(10), core=bench.cores.client)),
-            (large, Load(bench.folder, _presentable(many), core=bench.cores.client)),
+            (small, Load(bench.folder, _presentable(10), target="/verify", core=bench.cores.client)),
+            (large, Load(bench.folder, _presentable(many), target="/verify", core=bench.cores.client)),
         ]
         for server, load in pairs:
             load.run(server.address, 2 * WARM_UP_SECONDS)
@@ -66,8 +70,14 @@ def many_keys(bench: Bench) -> Iterator[Measure]:
     yield budgets.MANY_KEYS.measured(ratio, ratios)
 
 
+def _contender(name: str, address: str) -> Contender:
+    if name == "verifier":
+        return Contender(name=name, address=address, target=VERIFY)
+    return Contender(name=name, address=address, target=VERIFY, status=204, judges=False, shows=None)
+
+
 def _presentable(keys: int) -> list[str]:
-    return [objects.plain_key(number).text for number in range(keys) if objects.is_presentable(number)]
+    return [key.text for key in objects.presentable(keys)]
 
 
 def _check_proofs(server: Verifier) -> None:
