@@ -32,7 +32,7 @@ from keywright_local.versions import (
     read_pinned_versions,
 )
 
-__all__ = ["Binaries", "find_binaries", "report_to_stderr"]
+__all__ = ["Binaries", "Report", "exclusive_use", "find_binaries", "report_to_stderr"]
 
 Report = Callable[[str], None]
 
@@ -70,7 +70,7 @@ def find_binaries(environment: Mapping[str, str] = os.environ, report: Report = 
     if not _missing(found := look()):
         return _gather(found)
     folder.mkdir(parents=True, exist_ok=True)
-    with _exclusive_use(folder, report):
+    with exclusive_use(folder, report):
         # Whoever held the lock before us has probably made what we lack.
         if not _missing(found := look()):
             return _gather(found)
@@ -158,7 +158,7 @@ def _refuse_version_skew(server: Path, versions: PinnedVersions) -> None:
 
 
 @contextmanager
-def _exclusive_use(folder: Path, report: Report) -> Iterator[None]:
+def exclusive_use(folder: Path, report: Report) -> Iterator[None]:
     """Let one process at a time fill the folder; the kernel frees the lock of a dead one."""
     with (folder / ".lock").open("w") as lock:
         try:
