@@ -37,4 +37,4 @@ class StartError(LocalClusterError):
 
 
 class NodeUnavailableError(LocalClusterError):
-    """This machine cannot run a node."""
+    """A node can not run on this machine."""

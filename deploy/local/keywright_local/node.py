@@ -1,17 +1,18 @@
 """A cluster of one node, on which pods run: a control plane, and containerd, kubelet, kube-proxy and kube-scheduler.
 
-It lives in a space of its own (see ``isolation``), so it has nothing to undo. Everything is as in other clusters, but for
-two things: there is no DNS for the cluster (pods reach services by address), and no network policy is enforced.
+It lives in a space of its own (see ``isolation``), so it has nothing to undo. Everything is as in other clusters, but
+for two things: there is no DNS for the cluster (pods reach services by address), and no network policy is enforced.
 """
 
 from __future__ import annotations
 
+import http.client
 import json
 import os
 import subprocess
 import tempfile
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable
 from pathlib import Path
 from types import TracebackType
 from typing import Self
@@ -125,6 +126,8 @@ class Node:
             *("--kubeconfig", scheduler, "--leader-elect=false", "--secure-port=0"),
         )
         self._wait(self._is_ready, KUBELET)
+        # Until then pods find no service, the API server's among them.
+        self._wait(_has_proxied, PROXY)
 
     def _load_sandbox(self) -> None:
         archive = write_image(
@@ -174,3 +177,15 @@ class Node:
                 remedy="read the end of its log below.",
                 details=tail(self._layout.log(component)),
             )
+
+
+def _has_proxied() -> bool:
+    """Whether the proxy says that its rules are in place (its health port, 10256 unless told otherwise)."""
+    connection = http.client.HTTPConnection(NODE_ADDRESS, 10256, timeout=2)
+    try:
+        connection.request("GET", "/healthz")
+        return connection.getresponse().status == http.HTTPStatus.OK
+    except OSError:
+        return False
+    finally:
+        connection.close()

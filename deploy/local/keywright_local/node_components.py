@@ -2,8 +2,8 @@
 
 Nothing here starts anything: paths go in, texts come out. What is unlike other nodes, and why: one node alone, in a
 network without a way out; a root that may lack CAP_SYS_RESOURCE (no OOM scores below its own) and control groups of
-version 1; a disk that is somebody's laptop, of which nothing has to be free. TOML has no writer in the standard library,
-but its tables are few here; the other programs read JSON.
+version 1; a disk that is somebody's laptop, of which nothing has to be free. TOML has no writer in the standard
+library, but its tables are few here; the other programs read JSON.
 """
 
 from __future__ import annotations

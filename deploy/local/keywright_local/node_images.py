@@ -1,7 +1,7 @@
 """Container images without a registry and without a builder: files of this machine, packed as an OCI archive.
 
-For what a node needs and nobody publishes here (the sandbox of a pod), and for Debian's programs with the libraries they
-need. The layout is that of the OCI image specification 1.1; ``ctr images import`` reads it.
+For what a node needs and nobody publishes here (the sandbox of a pod), and for Debian's programs with the libraries
+they need. The layout is that of the OCI image specification 1.1; ``ctr images import`` reads it.
 """
 
 from __future__ import annotations

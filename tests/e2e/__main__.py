@@ -1,0 +1,97 @@
+"""``make e2e``: prepare images and programs, then run the tests where pods can run.
+
+Without CLUSTER that is a node of our own, in namespaces that end with the tests; CLUSTER=kind makes a cluster in Docker;
+CLUSTER=current takes the cluster of kubectl's current context, after asking, with an image that it can pull (IMAGE).
+"""
+
+import json
+import os
+import shutil
+import subprocess
+import sys
+from collections.abc import Sequence
+from dataclasses import asdict
+from pathlib import Path
+
+from keywright_local import LocalClusterError, NamedCluster, find_binaries, named_cluster
+from keywright_local.errors import NodeUnavailableError
+from keywright_local.isolation import refuse_unless_possible, run_isolated
+from keywright_local.node_binaries import find_node_binaries
+from keywright_local.node_images import with_libraries, write_image
+from keywright_local.versions import read_pinned_versions
+from tests.e2e.places import IMAGES, Images
+
+ROOT = Path(__file__).parents[2]
+BUILD = ROOT / "build/e2e"
+NGINX = "docker.io/library/keywright-e2e-nginx:dev"
+
+
+def main(arguments: Sequence[str]) -> int:
+    """Run the tests in the place that CLUSTER names; answers the exit code."""
+    command = [sys.executable, "-m", "pytest", str(Path(__file__).parent), "-v", *arguments]
+    try:
+        if os.environ.get("CLUSTER") == "kind":
+            return subprocess.run([ROOT / "deploy/kind/with-kind", "make", "e2e"], check=False, cwd=ROOT).returncode
+        if (cluster := named_cluster()) is not None:
+            return in_named(cluster, command)
+        return on_own_node(command)
+    except LocalClusterError as error:
+        print(f"e2e: {error}", file=sys.stderr)
+        return 1
+
+
+def in_named(cluster: NamedCluster, command: Sequence[str]) -> int:
+    """In a cluster of somebody's, if he says so."""
+    image = os.environ.get("IMAGE")
+    if not image:
+        sys.exit("e2e: say IMAGE=… : a name under which this cluster finds what `make image` has built")
+    print(f"CLUSTER=current: kube context {cluster.context} at {cluster.server}")
+    if os.environ.get("CONFIRM") != cluster.context:
+        if not sys.stdin.isatty():
+            sys.exit(f"e2e: to use the context {cluster.context} without a terminal, say CONFIRM={cluster.context}")
+        asked = "This installs Keywright and removes it again, its CRDs and all ApiKeys included. Type the context's name: "
+        if input(asked) != cluster.context:
+            sys.exit("e2e: not confirmed, nothing was done")
+    images = Images(keywright=image, nginx=os.environ.get("NGINX_IMAGE") or "nginx:1.29")
+    return subprocess.run(command, env=_environment(images), check=False, cwd=ROOT).returncode
+
+
+def on_own_node(command: Sequence[str]) -> int:
+    """On a node of our own, or a line that says why not: a machine that allows none is nobody's mistake."""
+    try:
+        refuse_unless_possible()
+    except NodeUnavailableError as reason:
+        print(f"e2e: skipped. {reason}")
+        return 0
+    find_binaries()
+    find_node_binaries()
+    images = build_images()
+    return run_isolated(command, _environment(images))
+
+
+def build_images() -> Images:
+    """The image that users get, and Debian's nginx."""
+    image = ROOT / "build/image/keywright.tar"
+    # Here nothing is pulled, unless somebody names a base that can be.
+    base = os.environ.get("BASE") or "local"
+    subprocess.run(["make", "--no-print-directory", "image", f"BASE={base}", "IMAGE=keywright:dev"], check=True, cwd=ROOT)
+    program = shutil.which("nginx", path=f"{os.environ.get('PATH', os.defpath)}:/usr/sbin")
+    if program is None:
+        raise NodeUnavailableError("There is no nginx.", remedy="run `make test-deps`, or install nginx-light.")
+    BUILD.mkdir(parents=True, exist_ok=True)
+    nginx = write_image(
+        BUILD / "nginx.tar",
+        reference=NGINX,
+        files=with_libraries(Path(program)),
+        entrypoint=[program],
+        versions=read_pinned_versions(),
+    )
+    return Images(keywright="keywright:dev", nginx=NGINX, archives=[str(image), str(nginx)])
+
+
+def _environment(images: Images) -> dict[str, str]:
+    return {**os.environ, IMAGES: json.dumps(asdict(images))}
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))
