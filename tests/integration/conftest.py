@@ -2,7 +2,7 @@
 
 import itertools
 import subprocess
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -36,6 +36,19 @@ def apply(plane: ControlPlane, *paths: Path) -> None:
 def run_kubectl(plane: ControlPlane, *arguments: str) -> None:
     command = [str(plane.kubectl), "--kubeconfig", str(plane.kubeconfig), *arguments]
     subprocess.run(command, check=True, capture_output=True, timeout=60)
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport(
+    item: pytest.Function, call: pytest.CallInfo[None]
+) -> Generator[None, pytest.TestReport, pytest.TestReport]:
+    """A test that fails shows what the shared operator said of its namespace."""
+    report = yield
+    process, namespace = item.funcargs.get("shared_operator"), item.funcargs.get("namespace")
+    if report.failed and isinstance(process, Process) and isinstance(namespace, str):
+        lines = [line for line in process.log.splitlines() if f"{namespace}/" in line]
+        report.sections.append(("the operator of it", "\n".join(lines[-30:])))
+    return report
 
 
 @pytest.fixture(scope="session", autouse=True)

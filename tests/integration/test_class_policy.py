@@ -209,7 +209,9 @@ def test_a_catalogue_for_a_class_without_one(admin: Kube, namespace: str, make_c
     name = make_class(roles=[{"name": "reader", "scopes": ["logs:read"]}])
     issue(admin, namespace, name, role="reader", scopes=["agents:read", "billing:read"])
     assert effective(admin, namespace)["scopes"] == ["agents:read", "billing:read", "logs:read"]
-    change(admin, name, scopes=[{"name": "agents:read"}, {"name": "billing:read"}])
+    # A role names what is in the catalogue, so it changes with it.
+    reader = [{"name": "reader", "scopes": ["agents:read"]}]
+    change(admin, name, scopes=[{"name": "agents:read"}, {"name": "billing:read"}], roles=reader)
     becomes(admin, namespace, {"role": "reader", "scopes": ["agents:read", "billing:read"], "rateLimits": []})
     assert status_of(admin.get(namespace, "key"))["Ready"] == "True/KeyIssued"
     change(admin, name, scopes=[{"name": "agents:read"}])

@@ -89,6 +89,22 @@ CLASS_SPECS: dict[str, tuple[dict[str, Any], str | None]] = {
     "nine headers": ({"credentials": {"headers": [f"X-{n}" for n in range(9)]}}, "headers"),
     "the cookie header": ({"credentials": {"headers": ["Cookie"]}}, "X-API-Key"),
     "the authorization header as a bare one": ({"credentials": {"headers": ["AUTHORIZATION"]}}, "X-API-Key"),
+    "a catalogue and roles": (
+        {
+            "scopes": [{"name": "agents:read"}, {"name": "agents:write", "includes": ["agents:read"]}],
+            "roles": [{"name": "a", "scopes": ["agents:write", "*:read", "*"]}],
+        },
+        None,
+    ),
+    "roles without a catalogue": ({"roles": [{"name": "a", "scopes": ["any"]}]}, None),
+    "a role with a mistyped scope": (
+        {"scopes": [{"name": "agents:read"}], "roles": [{"name": "a", "scopes": ["agent:read"]}]},
+        "not in the catalogue",
+    ),
+    "a scope that includes a mistyped one": (
+        {"scopes": [{"name": "agents:read"}, {"name": "all", "includes": ["agents:reed"]}]},
+        "not in the catalogue",
+    ),
     "a lifetime in weeks": ({"lifetime": {"max": "52w"}}, "lifetime.max"),
     "an unknown requirement": ({"requires": ["shoeSize"]}, "requires"),
     "an unknown field of a class": ({"colour": "red"}, "unknown field"),

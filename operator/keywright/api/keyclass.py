@@ -2,7 +2,7 @@
 
 from typing import Annotated, Any, Literal
 
-from pydantic import Field, ValidationError
+from pydantic import ConfigDict, Field, JsonValue, ValidationError
 
 from keywright.api.fields import Duration, Instant, RateLimitModel, ResourceModel, RoleName, ScopePattern, cel
 from keywright.domain import selectors
@@ -154,8 +154,26 @@ class GrantSpec(ResourceModel):
     )
 
 
+def _only_known_scopes(entries: str, patterns: str) -> dict[str, JsonValue]:
+    return cel(
+        f"!has(self.scopes) || size(self.scopes) == 0 || !has(self.{entries}) || self.{entries}.all(each, "
+        f"!has(each.{patterns}) || "
+        f"each.{patterns}.all(one, one.contains('*') || self.scopes.exists(scope, scope.name == one)))",
+        f"{patterns} of an entry of {entries} holds one that is not in the catalogue, scopes: add it or mend its name",
+    )
+
+
 class ApiKeyClassSpec(ResourceModel):
     """The policy that the class's keys follow."""
+
+    model_config = ConfigDict(
+        json_schema_extra={
+            "x-kubernetes-validations": [
+                _only_known_scopes("roles", "scopes"),
+                _only_known_scopes("scopes", "includes"),
+            ]
+        }
+    )
 
     prefix: Annotated[str, Field(min_length=2, max_length=20, pattern=PREFIX_PATTERN)] = Field(
         "kw_live", description="What every plain key of this class starts with. Immutable."

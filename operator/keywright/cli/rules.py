@@ -8,10 +8,10 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from keywright.errors import KeywrightError
-from keywright.verifier.documents import Document, OddDocumentError, read_document
-from keywright.verifier.rights import Permits
-from keywright.verifier.rules import Rule, Rules
-from keywright.verifier.rules_reading import read_rules
+from keywright.verifier.keys.rights import Permits
+from keywright.verifier.rules.documents import Document, OddDocumentError, read_document
+from keywright.verifier.rules.reading import read_rules
+from keywright.verifier.rules.rules import Rule, Rules
 from keywright.verifier.verdicts import MISSING, Code, Refusal
 
 __all__ = ["add_arguments", "run"]

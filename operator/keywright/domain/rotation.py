@@ -13,9 +13,20 @@ from keywright.domain.delivery import Absent, Ours, SecretView
 from keywright.domain.keyclass import KeyClass
 from keywright.domain.policy import grace_period, lifetime
 
-__all__ = ["MAX_RECORDS", "handled", "has_room", "requested_grace", "retire", "rotate_at", "without_ended"]
+__all__ = [
+    "MAX_RECORDS",
+    "PAUSE",
+    "handled",
+    "has_room",
+    "replace_lost_at",
+    "requested_grace",
+    "retire",
+    "rotate_at",
+    "without_ended",
+]
 
 MAX_RECORDS = 8
+PAUSE = timedelta(seconds=5)
 
 
 def rotate_at(spec: KeySpec, key_class: KeyClass, current: KeyRecord) -> datetime | None:
@@ -41,10 +52,20 @@ def requested_grace(
     due_at = rotate_at(spec, key_class, current)
     is_due = due_at is not None and due_at <= now
     is_triggered = trigger not in ("", status.handled_trigger)
+    replace_at = replace_lost_at(spec, current, secret)
+    is_lost = replace_at is not None and replace_at <= now
+    return usual if is_triggered or is_due or is_lost else None
+
+
+def replace_lost_at(spec: KeySpec, current: KeyRecord, secret: SecretView) -> datetime | None:
+    """When ``onLoss: Rotate`` replaces the current key, if its Secret is lost.
+
+    A moment after its issue at the earliest: whoever keeps deleting the Secret would have keys minted all the time.
+    """
     is_gone = isinstance(secret, Absent) or (isinstance(secret, Ours) and secret.holds != current.id)
     # What is delivered once is meant to go.
     is_lost = is_gone and spec.on_loss is OnLoss.ROTATE and spec.delivery is Delivery.PERSISTENT
-    return usual if is_triggered or is_due or is_lost else None
+    return current.issued_at + PAUSE if is_lost else None
 
 
 def has_room(status: Status, grace: timedelta) -> bool:

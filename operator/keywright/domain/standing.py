@@ -75,7 +75,9 @@ def stand(spec: KeySpec, observed: Observed, status: Status, current: KeyRecord,
         is_withdrawn=is_once and isinstance(observed.secret, Absent | Awaited),
     )
     remove_at = current.issued_at + spec.remove_after if is_once and isinstance(observed.secret, Ours) else None
-    ahead = [at for at in (warn_at, rotate_at, remove_at, first_end(status, now)) if at is not None and at > now]
+    replace_at = rotation.replace_lost_at(spec, current, observed.secret)
+    due = (warn_at, rotate_at, remove_at, replace_at, first_end(status, now))
+    ahead = [at for at in due if at is not None and at > now]
     return write(observed, status, findings, now, wake_at=earliest(*ahead, _look_again(observed, now)))
 
 

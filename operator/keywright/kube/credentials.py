@@ -158,8 +158,13 @@ def _token_file(path: Path) -> Callable[[], str | None]:
 
 
 def _from_client_library(paths: str) -> Credentials:
-    from kubernetes import client, config  # noqa: PLC0415 - 40 MiB, only for those who need it
-
+    try:
+        from kubernetes import client, config  # noqa: PLC0415 - 40 MiB, only for those who need it
+    except ImportError:
+        raise KeywrightError(
+            f"the kubeconfig {paths} calls a plugin or is several files, which takes the kubernetes package: "
+            "pip install kubernetes, or name one file with a token or a client certificate"
+        ) from None
     try:
         configuration = client.Configuration()
         config.load_kube_config(  # type: ignore[no-untyped-call]

@@ -16,27 +16,27 @@ from keywright.errors import KeywrightError
 from keywright.kube import credentials
 from keywright.kube.client import connect
 from keywright.verifier import verdicts
-from keywright.verifier.classes import Classes
-from keywright.verifier.credentials import Field
-from keywright.verifier.engine import Engine
 from keywright.verifier.freshness import Freshness
-from keywright.verifier.gate import Gate, RulesHolder
-from keywright.verifier.identity import RefusedError, ValueForm, Verdict
-from keywright.verifier.index import Index
+from keywright.verifier.http.identity import RefusedError, ValueForm, Verdict
 from keywright.verifier.judgement import Judge
-from keywright.verifier.limiter import Limiter
+from keywright.verifier.keys.classes import Classes
+from keywright.verifier.keys.credentials import Field
+from keywright.verifier.keys.engine import Engine
+from keywright.verifier.keys.index import Index
+from keywright.verifier.keys.prover import Prover
+from keywright.verifier.keys.rights import SCOPE
+from keywright.verifier.limits.limiter import Limiter
 from keywright.verifier.metrics import Metrics
-from keywright.verifier.needs import ANY_KEY, add_scopes
-from keywright.verifier.originals import Source
-from keywright.verifier.owners import CONCURRENT, Owners
-from keywright.verifier.prover import Prover
-from keywright.verifier.queries import PLAIN
-from keywright.verifier.rights import SCOPE
-from keywright.verifier.rules import Rules
-from keywright.verifier.rules_file import RulesFile
-from keywright.verifier.rules_reading import read_rules
+from keywright.verifier.owners.owners import CONCURRENT, Owners
+from keywright.verifier.rules.file import RulesFile
+from keywright.verifier.rules.gate import Gate, RulesHolder
+from keywright.verifier.rules.needs import ANY_KEY, add_scopes
+from keywright.verifier.rules.originals import Source
+from keywright.verifier.rules.queries import PLAIN
+from keywright.verifier.rules.reading import read_rules
+from keywright.verifier.rules.rules import Rules
+from keywright.verifier.rules.targets import read_path
 from keywright.verifier.settings import LEAST_STALENESS, VerifierSettings
-from keywright.verifier.targets import read_path
 from keywright.verifier.upkeep import publisher_for, reflectors_for
 from keywright.verifier.usage import Publisher, Used
 from keywright.verifier.verdicts import Refusal

@@ -11,18 +11,18 @@ from collections.abc import Callable, Coroutine, Sequence
 from typing import Any, Generic, Protocol, TypeVar
 
 from keywright.verifier import verdicts
-from keywright.verifier.acceptance import Acceptance
-from keywright.verifier.credentials import AUTHORIZATION, Field, find_key
-from keywright.verifier.engine import Engine, Unproven
 from keywright.verifier.freshness import Freshness
-from keywright.verifier.limiter import Limiter, Ruling
-from keywright.verifier.limits import Charged, ClassLimits, Quota, quota_of
+from keywright.verifier.keys.acceptance import Acceptance
+from keywright.verifier.keys.credentials import AUTHORIZATION, Field, find_key
+from keywright.verifier.keys.engine import Engine, Unproven
+from keywright.verifier.keys.records import Entry
+from keywright.verifier.keys.rights import Permits
+from keywright.verifier.limits.limiter import Limiter, Ruling
+from keywright.verifier.limits.limits import Charged, ClassLimits, Quota, quota_of
 from keywright.verifier.metrics import Metrics
-from keywright.verifier.needs import ANY_KEY, Need
-from keywright.verifier.owners import Consent, Owners
-from keywright.verifier.queries import Asked
-from keywright.verifier.records import Entry
-from keywright.verifier.rights import Permits
+from keywright.verifier.owners.owners import Consent, Owners
+from keywright.verifier.rules.needs import ANY_KEY, Need
+from keywright.verifier.rules.queries import Asked
 from keywright.verifier.usage import Used
 from keywright.verifier.verdicts import Code, Refusal
 

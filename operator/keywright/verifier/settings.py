@@ -11,12 +11,12 @@ from typing import TypeVar
 from keywright.addresses import Tcp, parse_tcp
 from keywright.domain.times import parse_duration
 from keywright.errors import KeywrightError
-from keywright.verifier.audit_sink import STANDARD_OUTPUT
-from keywright.verifier.limiter import OnFailure
-from keywright.verifier.listener import Address, parse_address
-from keywright.verifier.originals import Source
-from keywright.verifier.rights import SCOPE
-from keywright.verifier.store_address import StoreAddress, parse_store
+from keywright.verifier.audit.sink import STANDARD_OUTPUT
+from keywright.verifier.http.listener import Address, parse_address
+from keywright.verifier.keys.rights import SCOPE
+from keywright.verifier.limits.limiter import OnFailure
+from keywright.verifier.limits.store_address import StoreAddress, parse_store
+from keywright.verifier.rules.originals import Source
 
 __all__ = ["VerifierSettings", "add_arguments", "from_arguments"]
 
@@ -196,10 +196,6 @@ def _check(settings: VerifierSettings) -> None:
         raise KeywrightError("--grpc-listen has no TLS and excludes --tls-cert: give one of them, or two verifiers")
     if settings.all_namespaces and settings.namespaces:
         raise KeywrightError("--namespace and --all-namespaces exclude each other: give one of them")
-    if settings.audit is not None and settings.grpc_listen is not None:
-        raise KeywrightError(
-            "--audit has no lines for --grpc-listen and excludes it: give one of them, or two verifiers"
-        )
     if settings.audit is None and settings.audit_allowed != 1:
         raise KeywrightError("--audit-allowed is about the audit log: give --audit too")
     has_store = settings.rate_limit_store is not None

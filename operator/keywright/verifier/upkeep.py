@@ -5,8 +5,8 @@ import random
 from keywright.kube.client import ApiClient
 from keywright.kube.reflector import Reflector
 from keywright.kube.resources import APIKEYCLASSES, APIKEYS
-from keywright.verifier.classes import Classes
-from keywright.verifier.index import Index, NamespaceView
+from keywright.verifier.keys.classes import Classes
+from keywright.verifier.keys.index import Index, NamespaceView
 from keywright.verifier.metrics import Metrics
 from keywright.verifier.settings import VerifierSettings
 from keywright.verifier.usage import Publisher, Used, name_instance

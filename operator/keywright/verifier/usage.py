@@ -22,8 +22,8 @@ from keywright.domain.usage import MAX_USES
 from keywright.kube.client import ApiClient
 from keywright.kube.errors import ApiError, ConflictError, ForbiddenError, NotFoundError
 from keywright.kube.resources import APIKEYUSAGES
+from keywright.verifier.keys.records import Entry
 from keywright.verifier.metrics import Metrics
-from keywright.verifier.records import Entry
 
 __all__ = ["Publisher", "Used", "name_instance"]
 

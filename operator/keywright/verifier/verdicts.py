@@ -1,6 +1,6 @@
 """The vocabulary of refusals (DESIGN section 7): one value for each thing a client can be told.
 
-A refusal is a constant, chosen by the engine and turned into bytes by :mod:`keywright.verifier.answers`. Its
+A refusal is a constant, chosen by the engine and turned into bytes by :mod:`keywright.verifier.http.answers`. Its
 texts are fixed, so no byte of a request can come back in an answer.
 """
 

@@ -5,8 +5,8 @@ from pathlib import Path
 
 import yaml
 
-from keywright.verifier.rules import Rules
-from keywright.verifier.rules_reading import read_rules
+from keywright.verifier.rules.reading import read_rules
+from keywright.verifier.rules.rules import Rules
 from tests.unit.cli.test_command_line import _run
 
 GUIDES = Path(__file__).parents[3] / "docs/guides"

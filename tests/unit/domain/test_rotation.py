@@ -13,7 +13,7 @@ from keywright.domain.delivery import Absent, Awaited, Foreign, Ours, SecretView
 from keywright.domain.lifecycle import decide
 from keywright.domain.plan import Observed, Plan, Propose
 from keywright.domain.reasons import Reason
-from keywright.domain.rotation import MAX_RECORDS
+from keywright.domain.rotation import MAX_RECORDS, PAUSE
 from tests.unit.domain.examples import DAY, NOW, SECOND, STANDARD, apply, facts, key, observed, record, spec
 
 HOUR = timedelta(hours=1)
@@ -329,6 +329,23 @@ def test_a_lost_secret_is_made_anew_on_request() -> None:
         life.at(NOW + MINUTE, asked)
         assert life.numbered()[-1][1] == "Current"
         assert isinstance(life.seen.secret, Ours)
+
+
+def test_whoever_keeps_deleting_a_secret_gets_one_key_in_a_while() -> None:
+    """Also with no grace period, where the number of records bounds nothing."""
+    asked = spec(on_loss=OnLoss.ROTATE, rotation=Rotation(grace_period=timedelta(0)))
+    life = Life(asked)
+    for second in range(20):
+        life.seen = replace(life.seen, secret=Absent())
+        at = NOW + second * SECOND
+        current = life.at(at, asked).record(RecordState.CURRENT)
+        assert current is not None
+        assert current.issued_at == NOW + second // 5 * PAUSE
+        # It says so meanwhile, and looks again by itself.
+        is_replaced = second % 5 == 0 and second > 0
+        assert (Reason.SECRET_MISSING in str(life.status.conditions)) is not is_replaced
+        assert is_replaced or life.plan.wake_at == current.issued_at + PAUSE
+    assert life.minted == 4
 
 
 def test_somebody_elses_secret_stops_a_rotation() -> None:

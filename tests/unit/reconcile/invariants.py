@@ -35,7 +35,7 @@ from keywright.kube.client import Manifest
 from keywright.kube.resources import APIKEYCLASSES, APIKEYS, NAMESPACES, SECRETS, Resource
 from keywright.reconcile.ports import Ref
 from keywright.verifier import verdicts
-from keywright.verifier.records import Entry
+from keywright.verifier.keys.records import Entry
 from tests.unit.reconcile.world import NAMESPACE, World, key_in
 
 __all__ = ["SKEW", "Invariants"]

@@ -4,15 +4,15 @@ from keywright.kube.client import Manifest
 from keywright.kube.resources import APIKEYCLASSES, APIKEYS, Resource
 from keywright.reconcile.ports import Clock
 from keywright.verifier import verdicts
-from keywright.verifier.acceptance import AcceptedClass, accept
-from keywright.verifier.classes import read_class
-from keywright.verifier.credentials import Presented
-from keywright.verifier.engine import Engine, Unproven
-from keywright.verifier.index import Index
+from keywright.verifier.keys.acceptance import AcceptedClass, accept
+from keywright.verifier.keys.classes import read_class
+from keywright.verifier.keys.credentials import Presented
+from keywright.verifier.keys.engine import Engine, Unproven
+from keywright.verifier.keys.index import Index
+from keywright.verifier.keys.prover import Prover
+from keywright.verifier.keys.records import Entry
+from keywright.verifier.keys.rights import Permits
 from keywright.verifier.metrics import Metrics
-from keywright.verifier.prover import Prover
-from keywright.verifier.records import Entry
-from keywright.verifier.rights import Permits
 from keywright.verifier.verdicts import Refusal
 
 __all__ = ["Judge"]

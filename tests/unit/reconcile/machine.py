@@ -20,7 +20,7 @@ from keywright.kube.errors import ApiError
 from keywright.kube.resources import APIKEYS, NAMESPACES, SECRETS
 from keywright.reconcile.ports import Ref
 from keywright.verifier import verdicts
-from keywright.verifier.records import Entry
+from keywright.verifier.keys.records import Entry
 from tests.support.fake_api import SimulatedDeathError
 from tests.unit.reconcile.invariants import Invariants
 from tests.unit.reconcile.people import ATTACKERS, DEPLOY, REFS, WEB, People, decoded

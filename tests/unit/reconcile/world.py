@@ -26,7 +26,7 @@ from keywright.reconcile.ports import Clock, Ref
 from keywright.reconcile.reconciler import Reconciler
 from keywright.reconcile.roster import Roster
 from keywright.reconcile.usage import UsagePicture
-from keywright.verifier.records import Entry
+from keywright.verifier.keys.records import Entry
 from tests.support.fake_api import FakeApi, FakeCluster
 from tests.support.real_cluster import RealCluster
 from tests.unit.reconcile.judge import Judge

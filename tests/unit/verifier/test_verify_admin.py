@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from keywright.addresses import Tcp
-from keywright.verifier.listener import listen
+from keywright.verifier.http.listener import listen
 from tests.unit.verifier.builders import CHEAP, api_key, at, mint, record, with_other_secret
 from tests.unit.verifier.wire import Reply, Served, read_reply
 

@@ -9,9 +9,9 @@ from typing import Any
 import pytest
 
 from keywright.domain import plainkey
-from keywright.verifier.audit import LINES_A_SECOND, Audit, Case
-from keywright.verifier.audit_sink import AuditSink
-from keywright.verifier.originals import Source
+from keywright.verifier.audit.audit import LINES_A_SECOND, Audit, Case
+from keywright.verifier.audit.sink import AuditSink
+from keywright.verifier.rules.originals import Source
 from keywright.verifier.settings import VerifierSettings
 from keywright.verifier.verdicts import INVALID, MALFORMED_MISTYPED
 from tests.unit.verifier.builders import CHEAP, api_key, at, mint, record, with_other_secret

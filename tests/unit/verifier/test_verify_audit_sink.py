@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from keywright.errors import KeywrightError
-from keywright.verifier.audit_sink import CAPACITY, AuditSink
+from keywright.verifier.audit.sink import CAPACITY, AuditSink
 
 PATIENCE = 5.0
 

@@ -5,20 +5,20 @@ from typing import cast
 
 import pytest
 
-from keywright.verifier.answers import Answers
-from keywright.verifier.classes import Classes
-from keywright.verifier.engine import Engine
 from keywright.verifier.freshness import Freshness
-from keywright.verifier.index import Index
+from keywright.verifier.http.answers import Answers
+from keywright.verifier.http.request import Limits, Request
+from keywright.verifier.http.responses import Dater
+from keywright.verifier.http.verify_endpoint import VerifyEndpoint
 from keywright.verifier.judgement import Judge
-from keywright.verifier.limiter import Limiter, OnFailure
+from keywright.verifier.keys.classes import Classes
+from keywright.verifier.keys.engine import Engine
+from keywright.verifier.keys.index import Index
+from keywright.verifier.keys.prover import Prover
+from keywright.verifier.limits.limiter import Limiter, OnFailure
 from keywright.verifier.metrics import Metrics
-from keywright.verifier.owners import Owners
-from keywright.verifier.prover import Prover
-from keywright.verifier.request import Limits, Request
-from keywright.verifier.responses import Dater
+from keywright.verifier.owners.owners import Owners
 from keywright.verifier.usage import Used
-from keywright.verifier.verify_endpoint import VerifyEndpoint
 from tests.unit.verifier.builders import NOW, api_key, api_key_class, at, mint, record
 from tests.unit.verifier.wire import Watch
 

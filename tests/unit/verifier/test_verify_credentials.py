@@ -5,8 +5,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from keywright.verifier import verdicts
-from keywright.verifier.acceptance import accept
-from keywright.verifier.credentials import Presented, find_key
+from keywright.verifier.keys.acceptance import accept
+from keywright.verifier.keys.credentials import Presented, find_key
 from keywright.verifier.settings import VerifierSettings
 from keywright.verifier.verdicts import Refusal
 from tests.unit.verifier.builders import api_key, api_key_class, mint, record

@@ -1,5 +1,6 @@
 """Envoy's question over gRPC, asked by another client of gRPC."""
 
+import asyncio
 import json
 import subprocess
 import sys
@@ -12,9 +13,8 @@ import pytest
 
 from keywright.addresses import Tcp
 from keywright.errors import KeywrightError
-from keywright.verifier import envoy_auth_pb2 as wire
-from keywright.verifier.envoy_grpc import serve
-from keywright.verifier.listener import Unix
+from keywright.verifier.envoy import envoy_auth_pb2 as wire
+from keywright.verifier.http.listener import Unix
 from keywright.verifier.run import _serve_grpc
 from keywright.verifier.settings import VerifierSettings
 from tests.support.processes import free_address
@@ -59,9 +59,10 @@ async def judged(tmp_path: Path) -> AsyncIterator[tuple[Served, Client]]:
     """A verifier with one key and rules, and a client of it, at a Unix socket."""
     rules = tmp_path / "rules.yaml"
     rules.write_text(RULES)
-    async with serving(VerifierSettings(argon2_workers=2, rules=rules)) as served:
+    settings = VerifierSettings(argon2_workers=2, rules=rules, audit=tmp_path / "audit.jsonl")
+    async with serving(settings) as served:
         served.verifier.index.put(api_key(record(KEY, expiresAt=at(3600))))
-        stop = await serve(Unix(tmp_path / "grpc.sock"), served.verifier.judge, served.verifier.gate)
+        stop = await _serve_grpc(Unix(tmp_path / "grpc.sock"), served.verifier)
         client = Client(f"unix:{tmp_path / 'grpc.sock'}")
         try:
             yield served, client
@@ -108,6 +109,42 @@ async def test_refused(judged: tuple[Served, Client]) -> None:
     assert json.loads(answer.denied_response.body)["code"] == "missing_key"
 
 
+async def test_an_audit_line_for_each(judged: tuple[Served, Client], tmp_path: Path) -> None:
+    """As over HTTP: who, what, by which rule; the id of a refused key, and nothing of anybody's secret."""
+    _, client = judged
+    other = mint(2)
+    trace = ("traceparent", b"00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01")
+    await client.status(BEARER, trace, path="/agents?a=b")
+    await client.status(("authorization", f"Bearer {other.text}".encode()))
+    await client.status(path="/open")
+    log = tmp_path / "audit.jsonl"
+    async with asyncio.timeout(10):
+        while not log.exists() or log.read_text().count("\n") < 3:
+            await asyncio.sleep(0.02)
+    text = log.read_text()
+    assert KEY.text[-49:] not in text
+    assert other.text[-49:] not in text
+    allowed, refused, anonymous = [json.loads(each) for each in text.splitlines()]
+    assert (allowed["key"], allowed["path"], allowed["rule"]) == ("payments/ci-deploy", "/agents", 1)
+    assert (allowed["peer"], allowed["trace"]) == ("unix", "4bf92f3577b34da6a3ce929d0e0e4736")
+    assert (refused["code"], refused["keyId"]) == ("invalid_key", other.key_id)
+    assert (anonymous["verdict"], anonymous["path"]) == ("allowed", "/open")
+
+
+async def test_who_has_connected_over_tcp(tmp_path: Path) -> None:
+    """By address, without port and brackets."""
+    for number, host in enumerate(("127.0.0.1", "::1")):
+        log = tmp_path / f"audit-{number}.jsonl"
+        async with serving(VerifierSettings(argon2_workers=2, audit=log)) as served:
+            address = Tcp(host, int(free_address().rpartition(":")[2]))
+            stop = await _serve_grpc(address, served.verifier)
+            client = Client(str(address))
+            assert await client.status(BEARER) == 401
+            await client.channel.close()
+            await stop(0)
+        assert json.loads(log.read_text())["peer"] == host
+
+
 async def test_the_rules_of_the_verifier(judged: tuple[Served, Client]) -> None:
     """By the path that the client sent; the query is no part of it."""
     _, client = judged
@@ -150,11 +187,11 @@ async def test_an_address_that_is_taken(judged: tuple[Served, Client], tmp_path:
     """One line says what to do, and a socket that somebody listens on stays."""
     served, client = judged
     with pytest.raises(KeywrightError, match="another process listens"):
-        await serve(Unix(tmp_path / "grpc.sock"), served.verifier.judge, None)
+        await _serve_grpc(Unix(tmp_path / "grpc.sock"), served.verifier)
     host, _, port = free_address().rpartition(":")
-    stop = await serve(Tcp(host, int(port)), served.verifier.judge, None)
+    stop = await _serve_grpc(Tcp(host, int(port)), served.verifier)
     with pytest.raises(KeywrightError, match="choose another address for --grpc-listen"):
-        await serve(Tcp(host, int(port)), served.verifier.judge, None)
+        await _serve_grpc(Tcp(host, int(port)), served.verifier)
     await stop(0)
     assert (tmp_path / "grpc.sock").stat().st_mode & 0o777 == 0o660
     assert await client.status(BEARER) == 200
@@ -168,6 +205,6 @@ def test_nobody_else_loads_it() -> None:
 
 async def test_a_missing_package_is_one_line(served: Served, monkeypatch: pytest.MonkeyPatch) -> None:
     """It names what to install."""
-    monkeypatch.setitem(sys.modules, "keywright.verifier.envoy_grpc", None)
+    monkeypatch.setitem(sys.modules, "keywright.verifier.envoy.endpoint", None)
     with pytest.raises(KeywrightError, match=r"pip install 'keywright\[grpc\]'"):
         await _serve_grpc(Tcp("127.0.0.1", 1), served.verifier)

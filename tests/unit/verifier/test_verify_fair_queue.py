@@ -5,7 +5,7 @@ from collections import Counter
 from hypothesis import given
 from hypothesis import strategies as st
 
-from keywright.verifier.fair_queue import FairQueue
+from keywright.verifier.keys.fair_queue import FairQueue
 
 
 def drain(queue: FairQueue[str]) -> list[str]:

@@ -10,12 +10,12 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from keywright.verifier.needs import Need
-from keywright.verifier.originals import Source
-from keywright.verifier.rules import Rules
-from keywright.verifier.rules_reading import read_rules
+from keywright.verifier.rules.needs import Need
+from keywright.verifier.rules.originals import Source
+from keywright.verifier.rules.reading import read_rules
+from keywright.verifier.rules.rules import Rules
+from keywright.verifier.rules.targets import read_path
 from keywright.verifier.settings import VerifierSettings
-from keywright.verifier.targets import read_path
 from keywright.verifier.verdicts import Refusal
 from tests.unit.verifier.builders import api_key, mint, record
 from tests.unit.verifier.wire import serving

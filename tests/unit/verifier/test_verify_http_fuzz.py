@@ -8,7 +8,7 @@ import uvloop
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from keywright.verifier.request import Limits
+from keywright.verifier.http.request import Limits
 from tests.unit.verifier.builders import CHEAP, api_key, mint, record
 from tests.unit.verifier.wire import Served, serving
 

@@ -5,7 +5,7 @@ import time
 
 import pytest
 
-from keywright.verifier.request import Limits
+from keywright.verifier.http.request import Limits
 from tests.unit.verifier.builders import api_key, mint, record
 from tests.unit.verifier.wire import PATIENCE, read_reply, serving
 

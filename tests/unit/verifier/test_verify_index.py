@@ -5,7 +5,7 @@ from random import Random
 from hypothesis import given
 from hypothesis import strategies as st
 
-from keywright.verifier.index import Index, NamespaceView
+from keywright.verifier.keys.index import Index, NamespaceView
 from tests.unit.verifier.builders import api_key, at, mint, record
 from tests.unit.verifier.wire import Served
 

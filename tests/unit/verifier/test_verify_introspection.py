@@ -9,8 +9,8 @@ from urllib.parse import urlencode
 import pytest
 
 from keywright.addresses import Tcp
-from keywright.verifier.listener import listen
-from keywright.verifier.request import Limits
+from keywright.verifier.http.listener import listen
+from keywright.verifier.http.request import Limits
 from keywright.verifier.settings import VerifierSettings
 from tests.unit.verifier.builders import CHEAP, NOW, api_key, api_key_class, at, mint, record, with_other_secret
 from tests.unit.verifier.wire import Reply, Served, read_reply, serving

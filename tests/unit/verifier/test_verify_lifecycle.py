@@ -8,8 +8,8 @@ from typing import Any
 import pytest
 
 from keywright.domain.times import format_instant, parse_instant
-from keywright.verifier.records import read_api_key
-from keywright.verifier.rights import RightsPool
+from keywright.verifier.keys.records import read_api_key
+from keywright.verifier.keys.rights import RightsPool
 from tests.unit.verifier.builders import NOW, api_key, at, mint, record
 from tests.unit.verifier.wire import Served
 

@@ -9,8 +9,7 @@ from hypothesis import strategies as st
 
 from keywright.domain.apikey import RateLimit
 from keywright.domain.keyclass import RateLimitPer
-from keywright.verifier.limit_store import MemoryStore
-from keywright.verifier.limits import (
+from keywright.verifier.limits.limits import (
     Charged,
     ClassLimits,
     KeyLimits,
@@ -19,7 +18,8 @@ from keywright.verifier.limits import (
     read_class_limits,
     read_key_limits,
 )
-from keywright.verifier.windows import SECOND, SLOTS
+from keywright.verifier.limits.store import MemoryStore
+from keywright.verifier.limits.windows import SECOND, SLOTS
 
 
 def limit(name: str, requests: int, seconds: int | None = None) -> RateLimit:

@@ -16,7 +16,7 @@ from cryptography.x509.oid import NameOID
 
 from keywright.addresses import Tcp
 from keywright.errors import KeywrightError
-from keywright.verifier.listener import Unix, listen, tls_context
+from keywright.verifier.http.listener import Unix, listen, tls_context
 from tests.unit.verifier.builders import api_key, mint, record
 from tests.unit.verifier.wire import Served, read_reply
 

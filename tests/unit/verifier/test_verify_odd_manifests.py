@@ -6,10 +6,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from keywright.verifier.classes import read_class
-from keywright.verifier.index import Index
-from keywright.verifier.records import read_api_key
-from keywright.verifier.rights import RightsPool
+from keywright.verifier.keys.classes import read_class
+from keywright.verifier.keys.index import Index
+from keywright.verifier.keys.records import read_api_key
+from keywright.verifier.keys.rights import RightsPool
 from tests.unit.verifier.builders import CHEAP, api_key, api_key_class, at, mint, record
 
 KEY, OTHER = mint(1), mint(2)

@@ -11,8 +11,8 @@ from aiohttp import web
 
 from keywright.kube.client import connect
 from keywright.kube.credentials import load
-from keywright.verifier import owners
 from keywright.verifier.metrics import OwnerAnswer
+from keywright.verifier.owners import owners
 from keywright.verifier.settings import VerifierSettings
 from tests.unit.verifier.builders import api_key, api_key_class, mint, record
 from tests.unit.verifier.cluster import KUBECONFIG

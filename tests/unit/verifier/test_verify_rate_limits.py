@@ -5,8 +5,8 @@ from typing import Any
 
 import pytest
 
-from keywright.verifier.limiter import Limiter, OnFailure
-from keywright.verifier.limits import Charged, Quota
+from keywright.verifier.limits.limiter import Limiter, OnFailure
+from keywright.verifier.limits.limits import Charged, Quota
 from keywright.verifier.metrics import LimitedBy
 from tests.unit.verifier.builders import api_key, api_key_class, mint, record, with_other_secret
 from tests.unit.verifier.wire import Reply, Served

@@ -13,10 +13,10 @@ import pytest
 
 from keywright.addresses import Tcp
 from keywright.errors import KeywrightError
-from keywright.verifier.redis_link import Link
-from keywright.verifier.run import assemble
+from keywright.verifier.assembly import assemble
+from keywright.verifier.limits.redis_link import Link
+from keywright.verifier.limits.store_address import StoreAddress
 from keywright.verifier.settings import VerifierSettings
-from keywright.verifier.store_address import StoreAddress
 
 Serve = Callable[[asyncio.StreamReader, asyncio.StreamWriter], Awaitable[None]]
 
@@ -157,6 +157,6 @@ def test_nobody_else_loads_it() -> None:
 
 async def test_a_missing_package_is_one_line(monkeypatch: pytest.MonkeyPatch) -> None:
     """It names what to install."""
-    monkeypatch.setitem(sys.modules, "keywright.verifier.redis_store", None)
+    monkeypatch.setitem(sys.modules, "keywright.verifier.limits.redis_store", None)
     with pytest.raises(KeywrightError, match=r"pip install 'keywright\[redis\]'"):
         assemble(VerifierSettings(rate_limit_store=StoreAddress(tcp=Tcp("h", 1))), [])

@@ -8,9 +8,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from keywright.domain.scopes import is_covered
-from keywright.verifier.acceptance import BUILT_IN_CLASS
-from keywright.verifier.index import Index
-from keywright.verifier.rights import RightsPool
+from keywright.verifier.keys.acceptance import BUILT_IN_CLASS
+from keywright.verifier.keys.index import Index
+from keywright.verifier.keys.rights import RightsPool
 from tests.unit.verifier.builders import api_key, api_key_class, at, mint, record
 from tests.unit.verifier.wire import Reply, Served
 

@@ -6,9 +6,9 @@ from typing import Any
 
 import pytest
 
-from keywright.verifier.originals import Source
-from keywright.verifier.rules import Rules
-from keywright.verifier.rules_reading import read_rules
+from keywright.verifier.rules.originals import Source
+from keywright.verifier.rules.reading import read_rules
+from keywright.verifier.rules.rules import Rules
 from keywright.verifier.settings import VerifierSettings
 from tests.unit.verifier.builders import api_key, api_key_class, mint, record
 from tests.unit.verifier.wire import Reply, Served, serving

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from keywright.addresses import Tcp
-from keywright.verifier.listener import listen
+from keywright.verifier.http.listener import listen
 from keywright.verifier.settings import VerifierSettings
 from tests.unit.verifier.builders import api_key, mint, record
 from tests.unit.verifier.wire import Served, serving

@@ -4,9 +4,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from keywright.verifier.owner_rights import Right
-from keywright.verifier.rules import Rules
-from keywright.verifier.rules_reading import read_rules
+from keywright.verifier.owners.rights import Right
+from keywright.verifier.rules.reading import read_rules
+from keywright.verifier.rules.rules import Rules
 
 ONE = {
     "kind: ConfigMap": "this is a ConfigMap",

@@ -7,10 +7,10 @@ import pytest
 
 from keywright.addresses import Tcp
 from keywright.errors import KeywrightError
-from keywright.verifier.audit_sink import STANDARD_OUTPUT
-from keywright.verifier.limiter import OnFailure
-from keywright.verifier.listener import Unix
-from keywright.verifier.originals import Source
+from keywright.verifier.audit.sink import STANDARD_OUTPUT
+from keywright.verifier.http.listener import Unix
+from keywright.verifier.limits.limiter import OnFailure
+from keywright.verifier.rules.originals import Source
 from keywright.verifier.settings import VerifierSettings, add_arguments, from_arguments
 
 
@@ -117,7 +117,6 @@ def test_a_flag_wins_over_its_twin() -> None:
         (["--listen", "8080"], "--listen"),
         (["--listen", "host:http"], "--listen"),
         (["--grpc-listen", "8080"], "--grpc-listen"),
-        (["--grpc-listen", "127.0.0.1:1", "--audit", "-"], "--audit"),
         (["--grpc-listen", "127.0.0.1:1", "--tls-cert", "a", "--tls-key", "b"], "--grpc-listen"),
         (["--listen", "host:70000"], "--listen"),
         (["--listen", "::1:80"], "--listen"),

@@ -7,7 +7,7 @@ from collections.abc import Callable
 import pytest
 
 from keywright.domain import hashing
-from keywright.verifier.engine import Engine
+from keywright.verifier.keys.engine import Engine
 from tests.unit.verifier.builders import CHEAP, api_key, mint, record
 from tests.unit.verifier.wire import Served, read_reply
 

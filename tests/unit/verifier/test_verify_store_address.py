@@ -6,9 +6,9 @@ import pytest
 
 from keywright.addresses import Tcp
 from keywright.errors import KeywrightError
-from keywright.verifier.run import assemble
+from keywright.verifier.assembly import assemble
+from keywright.verifier.limits.store_address import StoreAddress, parse_store
 from keywright.verifier.settings import VerifierSettings
-from keywright.verifier.store_address import StoreAddress, parse_store
 from tests.unit.verifier.test_verify_settings import settle
 
 

@@ -12,9 +12,9 @@ import pytest
 from keywright.domain.usage import MAX_USES
 from keywright.kube.client import connect
 from keywright.kube.credentials import load
+from keywright.verifier.keys.records import Entry, read_api_key
+from keywright.verifier.keys.rights import RightsPool
 from keywright.verifier.metrics import Metrics
-from keywright.verifier.records import Entry, read_api_key
-from keywright.verifier.rights import RightsPool
 from keywright.verifier.usage import FORGET_AFTER, Publisher, Used, name_instance
 from tests.unit.verifier.builders import api_key, mint, record
 from tests.unit.verifier.cluster import Cluster, running_cluster

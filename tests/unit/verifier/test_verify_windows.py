@@ -3,7 +3,7 @@
 from hypothesis import given
 from hypothesis import strategies as st
 
-from keywright.verifier.windows import SECOND, SLOTS, Window
+from keywright.verifier.limits.windows import SECOND, SLOTS, Window
 
 gaps = st.lists(
     st.one_of(st.integers(0, 3 * SECOND), st.integers(0, SECOND // 100), st.just(SECOND // SLOTS)), max_size=200

@@ -9,10 +9,10 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from keywright.addresses import Tcp
-from keywright.verifier.hub import Hub
-from keywright.verifier.listener import listen
-from keywright.verifier.request import Limits
-from keywright.verifier.run import Verifier, assemble
+from keywright.verifier.assembly import Verifier, assemble
+from keywright.verifier.http.hub import Hub
+from keywright.verifier.http.listener import listen
+from keywright.verifier.http.request import Limits
 from keywright.verifier.settings import VerifierSettings
 
 PATIENCE = 5.0

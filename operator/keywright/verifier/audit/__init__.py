@@ -1,0 +1,1 @@
+"""One line for each request that was let in or refused."""

@@ -1,0 +1,1 @@
+"""Envoy's ext_authz over gRPC."""

@@ -1,0 +1,1 @@
+"""The server, its endpoints and their answers."""

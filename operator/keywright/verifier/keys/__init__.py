@@ -1,0 +1,1 @@
+"""What the verifier knows of keys and classes, and how it judges a credential by it."""

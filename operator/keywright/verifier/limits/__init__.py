@@ -1,0 +1,1 @@
+"""Rate limits: in memory for one verifier, on Redis for many."""

@@ -1,0 +1,1 @@
+"""What a request needs beyond a live key, and where the original request is read from."""
