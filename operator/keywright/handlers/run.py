@@ -8,7 +8,7 @@ import socket
 import uuid
 from collections.abc import Callable, Collection, Iterable
 from datetime import UTC, datetime
-from typing import Any
+from typing import Any, cast
 
 import kopf
 
@@ -195,6 +195,8 @@ async def operate(
                 clusterwide=not settings.namespaces,
                 namespaces=settings.namespaces,
                 standalone=True,
+                # For peering alone. Without one the framework asks who this account is, and in a container nobody knows.
+                identity=cast("Any", "keywright"),
                 ready_flag=listening,
             )
         logger.info("stopping: %d ApiKeys in hand", len(queue))
