@@ -49,6 +49,10 @@ unit: $(STAMP) ## unit tests, in seconds
 integration: $(STAMP) ## tests on a real API server
 	@$(BIN)/pytest tests/integration -q
 
+.PHONY: e2e
+e2e: $(STAMP) ## tests on real pods: on a node of its own (Linux, root), CLUSTER=kind, or CLUSTER=current
+	@PYTHONPATH=deploy/local $(BIN)/python -m tests.e2e
+
 .PHONY: bench
 bench: $(STAMP) ## measure against the budgets: build/bench.json and build/bench.svg
 	@$(BIN)/python -m tests.bench

@@ -100,8 +100,7 @@ def with_a_sidecar(place: Place, folder: Path) -> Application:
     _copy_configuration(folder, NGINX, NGINX / "sidecar")
     shutil.copy(MANIFESTS / "service.yaml", folder)
     patch = _patch(
-        {"name": "proxy", "volumeMounts": [{"name": "keywright-verifier", "mountPath": "/run/keywright"}]},
-        labels={"keywright.dev/verifier": "sidecar"},
+        {"name": "proxy", "volumeMounts": [{"name": "keywright-verifier", "mountPath": "/run/keywright"}]}
     )
     return _complete(
         place,

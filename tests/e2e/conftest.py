@@ -1,10 +1,12 @@
 """The place where pods run, and steps that need each other."""
 
+import os
 from collections.abc import Generator, Iterator
 
 import pytest
 
 from keywright_local import named_cluster
+from tests.e2e.diagnosis import diagnose
 from tests.e2e.places import IMAGES, Images, Place, named, own_node
 
 # The first step that has failed in each story, by the story's name.
@@ -28,6 +30,9 @@ def pytest_runtest_makereport(
     report = yield
     if report.failed:
         failed_steps.setdefault(_story(item), item.name)
+        place = getattr(item, "funcargs", {}).get("place")
+        if call.when != "teardown" and isinstance(place, Place):
+            report.sections.append(("cluster", diagnose(place)))
     return report
 
 
@@ -37,8 +42,6 @@ def pytest_runtest_setup(item: pytest.Item) -> None:
 
 
 def pytest_collection(session: pytest.Session) -> None:
-    import os
-
     if IMAGES not in os.environ:
         pytest.exit("the tests on real pods want what `make e2e` prepares: run that", returncode=2)
 

@@ -10,11 +10,12 @@ import yaml
 from keywright_local.certificates import CertificateAuthority
 from tests.e2e.places import Place
 
-__all__ = ["SYSTEM", "Installation", "Kustomize", "write_certificates"]
+__all__ = ["CRDS", "SYSTEM", "Installation", "Kustomize", "write_certificates"]
 
 ROOT = Path(__file__).parents[2]
 SYSTEM = "keywright-system"
 OVERLAYS = ROOT / "deploy/kustomize/overlays"
+CRDS = tuple(f"crd/{plural}.keywright.dev" for plural in ("apikeyclasses", "apikeys", "apikeyusages"))
 VERIFIER = "keywright-verifier.keywright-system.svc"
 
 
@@ -39,7 +40,7 @@ class Kustomize:
     def install(self) -> None:
         kubectl = self._place.kubectl
         kubectl("apply", "--server-side", "-k", self._own("operator"))
-        kubectl("wait", "--for=condition=Established", "crd", "-l", "app.kubernetes.io/name=keywright")
+        kubectl("wait", "--for=condition=Established", *CRDS)
         kubectl.within(SYSTEM).apply(tls_secret(self._certificates))
         kubectl("apply", "--server-side", "-k", self._own("verifier-gateway"))
 

@@ -18,14 +18,13 @@ from tests.e2e.applications import (
     with_a_sidecar,
     with_the_sidecar_of_proxies,
 )
-from tests.e2e.installations import SYSTEM, Installation, Kustomize, write_certificates
+from tests.e2e.installations import CRDS, SYSTEM, Installation, Kustomize, write_certificates
 from tests.e2e.inventory import inventory
 from tests.e2e.kubectl import Kubectl
 from tests.e2e.places import Place
 from tests.support.kube import eventually
 
 OPERATOR = "app.kubernetes.io/name=keywright,app.kubernetes.io/component=operator"
-CRDS = [f"crd/{plural}.keywright.dev" for plural in ("apikeyclasses", "apikeys", "apikeyusages")]
 OUTAGE_SECONDS = 20
 
 
@@ -75,7 +74,7 @@ def test_it_installs(story: Story) -> None:
     story.installation.install()
     system = story.kubectl.within(SYSTEM)
     for deployment in ("keywright-operator", "keywright-verifier"):
-        system("rollout", "status", f"deployment/{deployment}", "--timeout=180s")
+        system("rollout", "status", f"deployment/{deployment}", "--timeout=90s")
 
 
 def test_applications_start(story: Story, request: pytest.FixtureRequest) -> None:
@@ -126,7 +125,7 @@ def test_operator_pods_that_are_killed_are_not_missed(story: Story) -> None:
         each.kubectl.apply(spare)
         each.kubectl("wait", "--for=condition=Active", "apikey/spare", "--timeout=120s")
         assert each.kubectl.finds("secret", "spare")
-    system("rollout", "status", "deployment/keywright-operator", "--timeout=180s")
+    system("rollout", "status", "deployment/keywright-operator", "--timeout=90s")
     for each, mark in marks:
         assert set(each.calls_since(mark).statuses) == {"200"}
 

@@ -195,7 +195,7 @@ async def operate(
                 clusterwide=not settings.namespaces,
                 namespaces=settings.namespaces,
                 standalone=True,
-                # For peering alone. Without one the framework asks who this account is, and in a container nobody knows.
+                # For peering alone. Without it the framework asks for the account's name; in a container it has none.
                 identity=cast("Any", "keywright"),
                 ready_flag=listening,
             )
