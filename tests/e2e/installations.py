@@ -1,6 +1,7 @@
 """Installing Keywright as the guide says, by kustomize and by Helm, and taking it away again."""
 
 import datetime as dt
+import json
 import os
 from pathlib import Path
 from typing import Any, Protocol
@@ -17,6 +18,18 @@ SYSTEM = "keywright-system"
 OVERLAYS = ROOT / "deploy/kustomize/overlays"
 CRDS = tuple(f"crd/{plural}.keywright.dev" for plural in ("apikeyclasses", "apikeys", "apikeyusages"))
 VERIFIER = "keywright-verifier.keywright-system.svc"
+
+# The verifier is told how its proxies say which request it is about: nginx does it by X-Original-….
+_ARGUMENT = "/spec/template/spec/containers/0/args/7"
+NGINX_ASKS = {
+    "target": {"kind": "Deployment", "name": "keywright-verifier"},
+    "patch": json.dumps(
+        [
+            {"op": "test", "path": _ARGUMENT, "value": "--request-from=path"},
+            {"op": "replace", "path": _ARGUMENT, "value": "--request-from=original"},
+        ]
+    ),
+}
 
 
 class Installation(Protocol):
@@ -61,6 +74,7 @@ class Kustomize:
             "kind": "Kustomization",
             "resources": [os.path.relpath(OVERLAYS / overlay, folder.resolve())],
             "images": [{"name": "keywright", "newName": image.name, "newTag": image.tag}],
+            "patches": [NGINX_ASKS] if overlay == "verifier-gateway" else [],
         }
         (folder / "kustomization.yaml").write_text(yaml.safe_dump(kustomization))
         return folder
