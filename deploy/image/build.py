@@ -1,8 +1,8 @@
 """Build the image: fill the build context with wheels, then build on it without a network.
 
-``make image`` runs this. BASE names the base (default: the one that the Dockerfile names); ``BASE=local`` makes one with
-debootstrap where nothing can be pulled. IMAGE names the result (default: keywright:dev). The image is kept in Docker, and
-in build/image/keywright.tar for a node's ``ctr images import``.
+``make image`` runs this. BASE names the base (default: what the Dockerfile names); ``BASE=local`` makes one with
+debootstrap where nothing can be pulled. IMAGE names the result (default: keywright:dev). It is kept in Docker, and in
+build/image/keywright.tar for a node's ``ctr images import``.
 """
 
 import os

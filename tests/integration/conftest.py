@@ -9,6 +9,8 @@ from typing import Any
 import pytest
 
 from keywright_local import AuditLevel, ControlPlane, named_cluster
+from keywright_local.packaging_tools import PackagingTools
+from tests.support.installation import tools_or_skip
 from tests.support.kube import Kube
 from tests.support.people import allowed, bind
 from tests.support.processes import Process, operator, verifier
@@ -105,6 +107,11 @@ def verifying(plane: ControlPlane, tmp_path_factory: pytest.TempPathFactory) -> 
     log = tmp_path_factory.mktemp("verifier") / "log"
     with verifier(plane.kubeconfig, log, "--usage", "off") as (_, listen, _admin):
         yield listen
+
+
+@pytest.fixture(scope="session")
+def tools() -> PackagingTools:
+    return tools_or_skip()
 
 
 Namespaces = Callable[[Kube], str]

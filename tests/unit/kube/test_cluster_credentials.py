@@ -181,7 +181,7 @@ def test_several_files_are_merged_by_the_client_library(tmp_path: Path, pems: tu
 def test_without_the_client_library_it_says_what_would_do(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """The image leaves the library out; a kubeconfig that it takes is refused in one line."""
     monkeypatch.setitem(sys.modules, "kubernetes", None)
-    with pytest.raises(KeywrightError, match="calls a plugin or is several files.*: pip install kubernetes, or"):
+    with pytest.raises(KeywrightError, match=r"calls a plugin or is several files.*: pip install kubernetes, or"):
         _load(tmp_path / "config", _config(user={"exec": {"command": "aws"}}))
 
 

@@ -1,0 +1,115 @@
+"""The Helm chart by itself: its switches, what it says of wrong values, and what only Helm makes."""
+
+import subprocess
+from collections.abc import Iterable
+from pathlib import Path
+
+import pytest
+import yaml
+
+from keywright_local.packaging_tools import PackagingTools
+from tests.integration.conftest import ROOT
+from tests.support.installation import CHART, by_name, helm_template, pods
+from tests.support.kube import Manifest
+
+KEEP = {"helm.sh/resource-policy": "keep"}
+ALERTS = CHART / "files/alerts.yaml"
+WRONG = {
+    "a word that is none": ("operator.replica=3", "at '/operator': additional properties 'replica' not allowed"),
+    "no replica": ("operator.replicas=0", "at '/operator/replicas': minimum: got 0, want 1"),
+    "a namespace that cannot be": ("operator.namespaces={Pay}", "at '/operator/namespaces/0': 'Pay' does not match"),
+    "a proxy for how it asks": ("verifier.requestFrom=envoy", "must be one of 'path', 'original', 'forwarded'"),
+    "a tag in the repository": ("image.repository=keywright:1", "at '/image/repository': 'keywright:1' does not match"),
+    "a short digest": ("image.digest=sha256:0", "at '/image/digest': 'sha256:0' does not match"),
+    "no bound on memory": ("verifier.resources.limits=null", "at '/verifier/resources': missing property 'limits'"),
+    "a port that is none": ("networkPolicy.apiServerPorts={0}", "at '/networkPolicy/apiServerPorts/0': minimum"),
+}
+
+
+def test_every_crd_is_kept_when_helm_uninstalls(tools: PackagingTools) -> None:
+    """All keys would go with them. The switch leaves them out."""
+    crds = of_kind(by_name(helm_template(tools)).values(), "CustomResourceDefinition")
+    assert len(crds) == len(list((ROOT / "crds").glob("*.yaml"))) == 3
+    assert all(each["metadata"]["annotations"] == KEEP for each in crds)
+    assert "CustomResourceDefinition" not in helm_template(tools, "--set=crds.enabled=false")
+
+
+def test_no_class_is_installed(tools: PackagingTools) -> None:
+    """Classes are the platform team's; the operator has a standard one built in."""
+    assert not [name for name in by_name(helm_template(tools)) if name.startswith("ApiKeyClass/")]
+
+
+def test_owners_are_filled_in_only_where_that_is_served(tools: PackagingTools) -> None:
+    """MutatingAdmissionPolicy is new in Kubernetes 1.36; an older API server would refuse the whole release."""
+    served = "--api-versions=admissionregistration.k8s.io/v1/MutatingAdmissionPolicy"
+    assert "MutatingAdmissionPolicy" not in helm_template(tools)
+    assert "MutatingAdmissionPolicy" in helm_template(tools, served)
+    assert "MutatingAdmissionPolicy" not in helm_template(tools, served, "--set=admission.fillOwner=false")
+
+
+def test_figures_are_scraped_from_every_pod(tools: PackagingTools) -> None:
+    """Each ServiceMonitor finds one Service, which finds the pods of one Deployment at a port that they have."""
+    flags = ("--set=verifier.enabled=true", "--set=monitoring.serviceMonitor.enabled=true")
+    found = by_name(helm_template(tools, *flags, "--set=monitoring.serviceMonitor.labels.release=prometheus"))
+    monitors = of_kind(found.values(), "ServiceMonitor")
+    assert {each["metadata"]["name"] for each in monitors} == {"keywright-operator", "keywright-verifier"}
+    for monitor in monitors:
+        assert monitor["metadata"]["labels"] == {"release": "prometheus"}
+        (service,) = of_kind(found.values(), "Service", monitor["spec"]["selector"]["matchLabels"])
+        (endpoint,) = monitor["spec"]["endpoints"]
+        (port,) = service["spec"]["ports"]
+        assert endpoint["port"] == port["name"]
+        (pod,) = of_kind(pods(found), "Pod", service["spec"]["selector"])
+        (container,) = pod["spec"]["containers"]
+        assert (port["targetPort"], port["port"]) in {(at["name"], at["containerPort"]) for at in container["ports"]}
+        assert f"port: {port['port']}" in yaml.safe_dump(policy_of(found, pod)["spec"]["ingress"])
+
+
+def policy_of(found: dict[str, Manifest], pod: Manifest) -> Manifest:
+    """The NetworkPolicy of a pod."""
+    labels = pod["metadata"]["labels"]
+    (policy,) = (
+        each
+        for each in of_kind(found.values(), "NetworkPolicy")
+        if each["spec"]["podSelector"]["matchLabels"].items() <= labels.items()
+    )
+    return policy
+
+
+def of_kind(manifests: Iterable[Manifest], kind: str, labels: dict[str, str] | None = None) -> list[Manifest]:
+    """Those of a kind that carry all these labels."""
+    wanted = (labels or {}).items()
+    return [
+        each for each in manifests if each["kind"] == kind and wanted <= (each["metadata"].get("labels") or {}).items()
+    ]
+
+
+@pytest.mark.parametrize(("value", "said"), WRONG.values(), ids=WRONG)
+def test_a_wrong_value_is_told_where_it_stands(tools: PackagingTools, value: str, said: str) -> None:
+    """By the schema, before anything is sent to a cluster."""
+    done = template(tools, "--set", value)
+    assert done.returncode != 0
+    assert said in done.stderr
+
+
+def template(tools: PackagingTools, *flags: str) -> "subprocess.CompletedProcess[str]":
+    command: list[str | Path] = [tools.helm, "template", "keywright", CHART, *flags]
+    return subprocess.run(command, capture_output=True, text=True, check=False, timeout=60)
+
+
+def test_the_alerts_are_those_of_the_repository(tools: PackagingTools) -> None:
+    """Prometheus' own tool takes the rules as they come out; a chart without them says what to do."""
+    done = template(tools, "--set=monitoring.prometheusRule.enabled=true")
+    if not ALERTS.exists():
+        assert "without files/alerts.yaml: turn monitoring.prometheusRule.enabled off" in done.stderr
+        return
+    (rule,) = of_kind(by_name(done.stdout).values(), "PrometheusRule")
+    assert rule["spec"] == yaml.safe_load((ROOT / "deploy/monitoring/alerts.yaml").read_text())
+
+
+def test_helm_finds_nothing_to_complain_about(tools: PackagingTools) -> None:
+    """helm lint, with warnings as errors."""
+    done = subprocess.run(
+        [tools.helm, "lint", "--strict", CHART], capture_output=True, text=True, check=False, timeout=60
+    )
+    assert done.returncode == 0, done.stdout

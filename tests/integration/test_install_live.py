@@ -1,0 +1,126 @@
+"""Installed for real, with the processes run as their Deployments say and with no rights but those that were installed."""
+
+import os
+import subprocess
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+from pathlib import Path
+
+import pytest
+from kubernetes.client.exceptions import ApiException
+
+from keywright_local import ControlPlane
+from keywright_local.packaging_tools import PackagingTools
+from tests.support.installation import CHART, OVERLAYS, SYSTEM, by_name, kubectl
+from tests.support.kube import Kube, eventually, status_of
+from tests.support.processes import BIN, Process, free_address, get, start, wait_ready
+
+APPS = f"/apis/apps/v1/namespaces/{SYSTEM}/deployments"
+
+
+@contextmanager
+def cluster() -> Iterator[tuple[ControlPlane, Kube]]:
+    """A control plane with nothing in it but two namespaces."""
+    with ControlPlane() as plane:
+        admin = Kube(plane.kubeconfig)
+        try:
+            for name in ("payments", "elsewhere"):
+                admin.request("POST", "/api/v1/namespaces", {"metadata": {"name": name}})
+            yield plane, admin
+        finally:
+            admin.close()
+
+
+@contextmanager
+def running(plane: ControlPlane, admin: Kube, component: str, folder: Path) -> Iterator[tuple[Process, str, str]]:
+    """The process of a Deployment, ready, as its service account; only addresses and mounted files are replaced.
+    With it come the addresses of its probes and, of a verifier, of /verify.
+    """
+    pod = admin.request("GET", f"{APPS}/keywright-{component}")["spec"]["template"]["spec"]
+    (container,) = pod["containers"]
+    probes, listen = free_address(), free_address()
+    arguments = []
+    for argument in container["args"]:
+        name, _, value = argument.partition("=")
+        match name:
+            case "--health-listen" | "--admin-listen":
+                value = probes
+            case "--listen":
+                value = listen
+            case "--rules":
+                data = admin.request("GET", f"/api/v1/namespaces/{SYSTEM}/configmaps/keywright-verifier-rules")["data"]
+                (folder / "rules.yaml").write_text(data[Path(value).name])
+                value = str(folder / "rules.yaml")
+        arguments.append(f"{name}={value}" if value else name)
+    account = plane.kubeconfig_for_service_account(SYSTEM, pod["serviceAccountName"])
+    with start([BIN / "keywright", *arguments], kubeconfig=account, log=folder / f"{component}.log") as process:
+        wait_ready(process, probes)
+        yield process, probes, listen
+
+
+def refused(request: str, kube: Kube) -> bool:
+    with pytest.raises(ApiException) as error:
+        kube.request("GET", request)
+    return int(error.value.status or 0) == 403
+
+
+def test_the_operator_of_one_namespace_has_rights_in_one(tmp_path: Path) -> None:
+    """It issues there, and can neither issue nor read a Secret elsewhere, its own namespace included."""
+    with cluster() as (plane, admin):
+        applied = kubectl(plane, "apply", "--server-side", "-k", OVERLAYS / "single-namespace")
+        assert (applied.returncode, applied.stderr) == (0, "")
+        with running(plane, admin, "operator", tmp_path):
+            admin.apikey("elsewhere", "key")
+            admin.apikey("payments", "key")
+            admin.wait("payments", "key", Active="True")
+        assert status_of(admin.get("elsewhere", "key")) == {"Ready": "Unknown/Pending"}  # the CRD's default
+        assert admin.secret("elsewhere", "key") is None
+        operator = Kube(plane.kubeconfig_for_service_account(SYSTEM, "keywright-operator"))
+        try:
+            assert operator.plain_key("payments", "key").startswith("kw_")
+            for place in ("elsewhere", SYSTEM):
+                assert refused(f"/api/v1/namespaces/{place}/secrets", operator)
+            assert refused("/apis/keywright.dev/v1alpha1/apikeys", operator)
+        finally:
+            operator.close()
+
+
+def test_helm_installs_upgrades_and_uninstalls(tools: PackagingTools, tmp_path: Path) -> None:
+    """Operator and verifier work with what the chart grants them; what is left afterwards is CRDs and keys."""
+    with cluster() as (plane, admin):
+        flags = ["--set=verifier.enabled=true", "--set=verifier.tls.enabled=false"]
+        helm(tools, plane, tmp_path, "install", "keywright", str(CHART), "--create-namespace", *flags)
+        with ExitStack() as stack:
+            stack.enter_context(running(plane, admin, "operator", tmp_path))
+            _, _, listen = stack.enter_context(running(plane, admin, "verifier", tmp_path))
+            admin.apikey("payments", "key")
+            admin.wait("payments", "key", Active="True")
+            plain = admin.plain_key("payments", "key")
+            eventually(lambda: get(listen, X_API_Key=plain)[0] == 200)
+        helm(tools, plane, tmp_path, "upgrade", "keywright", str(CHART), *flags, "--set=operator.replicas=3")
+        assert admin.request("GET", f"{APPS}/keywright-operator")["spec"]["replicas"] == 3
+        manifest = helm(tools, plane, tmp_path, "get", "manifest", "keywright")
+        helm(tools, plane, tmp_path, "uninstall", "keywright")
+        eventually(
+            lambda: left(plane, manifest) == {"CustomResourceDefinition"}, within=60, what="gone but for the CRDs"
+        )
+        assert admin.plain_key("payments", "key") == plain
+
+
+def left(plane: ControlPlane, manifest: str) -> set[str]:
+    """Kinds of those objects of a manifest that are still there."""
+    done = kubectl(plane, "get", "--ignore-not-found", "-o", "name", "-f", "-", text=manifest)
+    assert done.returncode == 0, done.stderr
+    kinds = {name.partition("/")[0].partition(".")[0] for name in done.stdout.split()}
+    known = {each["kind"].lower(): each["kind"] for each in by_name(manifest).values()}
+    return {known[kind] for kind in kinds}
+
+
+def helm(tools: PackagingTools, plane: ControlPlane, folder: Path, *arguments: str) -> str:
+    """Run helm in the system namespace; answer what it printed."""
+    environment = {**os.environ, "KUBECONFIG": str(plane.kubeconfig)}
+    environment |= {f"HELM_{kind}_HOME": str(folder / kind) for kind in ("CACHE", "CONFIG", "DATA")}
+    command: list[str | Path] = [tools.helm, *arguments, f"--namespace={SYSTEM}"]
+    done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False, timeout=120)
+    assert done.returncode == 0, done.stderr
+    return done.stdout

@@ -1,0 +1,215 @@
+"""What kustomize and Helm install: the same objects, as the API server and its schemas want them, in restricted pods."""
+
+import json
+import os
+import re
+import subprocess
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+import yaml
+
+from keywright_local import ControlPlane
+from keywright_local.packaging_tools import PackagingTools
+from tests.support.installation import (
+    OVERLAYS,
+    VARIANTS,
+    Variant,
+    by_name,
+    helm_template,
+    kubectl,
+    kustomize,
+    pods,
+    render,
+)
+from tests.support.kube import Kube, Manifest
+from tests.support.openapi_schemas import LOCATION, write_schemas
+
+KEEP = {"helm.sh/resource-policy": "keep"}
+# What Helm can make besides, for kinds that the API server knows.
+EXTRAS = (
+    "--set=verifier.enabled=true",
+    "--set=verifier.namespaces={payments,orders}",
+    "--set=operator.namespaces={payments,orders}",
+    "--set=verifier.classes={standard}",
+    "--set=verifier.ownerReviews=true",
+    "--set=verifier.audit=-",
+    "--set=verifier.rateLimitStore.secretName=store",
+    "--set=verifier.tls.enabled=false",
+    "--set=operator.extraArgs={--workers=8}",
+    "--set=image.digest=sha256:" + "0" * 64,
+    '--set-json=imagePullSecrets=[{"name": "registry"}]',
+    '--set-json=networkPolicy.verifierEgress=[{"ports": [{"port": 6379}]}]',
+    '--set-json=operator.tolerations=[{"key": "system", "operator": "Exists"}]',
+)  # fmt: skip
+CONSUMER = """
+apiVersion: apps/v1
+kind: Deployment
+metadata: {name: my-service, labels: {keywright.dev/verifier: sidecar}}
+spec:
+  selector: {matchLabels: {app: my-service}}
+  template:
+    metadata: {labels: {app: my-service}}
+    spec:
+      securityContext: {runAsNonRoot: true, seccompProfile: {type: RuntimeDefault}}
+      containers:
+      - name: service
+        image: my-service
+        securityContext: {runAsUser: 65533, allowPrivilegeEscalation: false, capabilities: {drop: [ALL]}}
+---
+apiVersion: apps/v1
+kind: Deployment
+metadata: {name: not-asked}
+spec:
+  selector: {matchLabels: {app: not-asked}}
+  template:
+    metadata: {labels: {app: not-asked}}
+    spec:
+      containers: [{name: service, image: my-service}]
+"""
+
+
+@pytest.fixture
+def consumer(plane: ControlPlane, tmp_path: Path) -> str:
+    """What somebody gets who puts the verifier beside a service."""
+    (tmp_path / "service.yaml").write_text(CONSUMER)
+    component = os.path.relpath(OVERLAYS / "verifier-sidecar", tmp_path)
+    kustomization = {"resources": ["service.yaml"], "components": [component]}
+    (tmp_path / "kustomization.yaml").write_text(yaml.safe_dump(kustomization))
+    return kustomize(plane, tmp_path)
+
+
+@pytest.fixture(scope="module", params=VARIANTS, ids=lambda variant: variant.name)
+def rendered(request: pytest.FixtureRequest, plane: ControlPlane, tools: PackagingTools) -> dict[str, str]:
+    variant: Variant = request.param
+    return render(plane, tools, variant)
+
+
+@pytest.fixture(scope="module")
+def schemas(plane: ControlPlane, admin: Kube, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """What this API server says about its kinds. The usual collections of schemas are not to be had everywhere."""
+    folder = tmp_path_factory.mktemp("schemas")
+    write_schemas(admin, folder)
+    return folder
+
+
+@pytest.fixture
+def restricted(admin: Kube, namespace: str) -> str:
+    """A namespace that takes pods of the Pod Security Standard "restricted" alone."""
+    labels = {"pod-security.kubernetes.io/enforce": "restricted"}
+    patch = {"metadata": {"labels": labels}}
+    admin.request("PATCH", f"/api/v1/namespaces/{namespace}", patch, "application/merge-patch+json")
+    return namespace
+
+
+@pytest.fixture(scope="module")
+def workspaces(admin: Kube) -> Iterator[None]:
+    """The namespaces that the variants name."""
+    for name in ("payments", "orders"):
+        admin.request("POST", "/api/v1/namespaces", {"metadata": {"name": name}})
+    yield
+    for name in ("payments", "orders"):
+        admin.request("DELETE", f"/api/v1/namespaces/{name}")
+
+
+def comparable(manifests: dict[str, Manifest]) -> dict[str, Manifest]:
+    """Without what the two ways differ in on purpose: Helm neither makes nor labels its namespace, and keeps the CRDs."""
+    manifests = {name: each for name, each in manifests.items() if each["kind"] != "Namespace"}
+    for each in manifests.values():
+        if each["kind"] == "CustomResourceDefinition" and each["metadata"].get("annotations") == KEEP:
+            del each["metadata"]["annotations"]
+    # kustomize doubles line breaks within folded CEL, where they mean nothing.
+    text = json.dumps(manifests)
+    loaded: dict[str, Manifest] = json.loads(re.sub(r"(\\n)+", r"\\n", text))
+    return loaded
+
+
+def test_both_ways_install_the_same(rendered: dict[str, str]) -> None:
+    """Object by object."""
+    kustomized, charted = (comparable(by_name(rendered[way])) for way in ("kustomize", "helm"))
+    assert kustomized.keys() == charted.keys()
+    for name, manifest in kustomized.items():
+        assert manifest == charted[name], name
+
+
+@pytest.mark.usefixtures("workspaces")
+def test_the_api_server_takes_it(plane: ControlPlane, rendered: dict[str, str]) -> None:
+    """Strictly: no unknown field, no doubled one, no warning."""
+    for text in rendered.values():
+        done = kubectl(plane, "apply", "--dry-run=server", "--validate=strict", "-f", "-", text=text)
+        assert (done.returncode, done.stderr) == (0, "")
+
+
+@pytest.mark.usefixtures("workspaces")
+def test_the_api_server_takes_every_option(plane: ControlPlane, tools: PackagingTools) -> None:
+    """Every switch of the chart but those for kinds that it does not know."""
+    text = helm_template(tools, *EXTRAS)
+    done = kubectl(plane, "apply", "--dry-run=server", "--validate=strict", "-f", "-", text=text)
+    assert (done.returncode, done.stderr) == (0, "")
+
+
+def test_the_api_server_takes_the_sidecar(plane: ControlPlane, restricted: str, consumer: str) -> None:
+    """As a native sidecar of the workload that is labelled, and of no other."""
+    done = kubectl(plane, "apply", "--dry-run=server", "--validate=strict", "-n", restricted, "-f", "-", text=consumer)
+    # The warning is about the service that is not asked, which is not restricted: so it is looked at.
+    assert done.returncode == 0
+    assert "Warning: would violate PodSecurity" in done.stderr
+    found = {name.rpartition("/")[2]: each for name, each in by_name(consumer).items() if "Deployment" in name}
+    assert "initContainers" not in found["not-asked"]["spec"]["template"]["spec"]
+    pod = found["my-service"]["spec"]["template"]["spec"]
+    (verifier,) = pod["initContainers"]
+    assert (verifier["restartPolicy"], verifier["startupProbe"]["httpGet"]["path"]) == ("Always", "/readyz")
+    assert pod["automountServiceAccountToken"] is False
+    (service,) = pod["containers"]
+    assert "volumeMounts" not in service
+
+
+def conform(tools: PackagingTools, schemas: Path, text: str) -> "subprocess.CompletedProcess[str]":
+    command: list[str | Path] = [tools.kubeconform, "-strict", "-schema-location", f"{schemas}/{LOCATION}", "-"]
+    return subprocess.run(command, input=text, capture_output=True, text=True, check=False, timeout=120)
+
+
+def test_it_conforms_to_the_schemas(rendered: dict[str, str], tools: PackagingTools, schemas: Path) -> None:
+    """By kubeconform; ServiceMonitor and PrometheusRule have no schema here."""
+    for text in rendered.values():
+        done = conform(tools, schemas, text)
+        assert (done.returncode, done.stdout, done.stderr) == (0, "", "")
+
+
+def test_the_schemas_find_mistakes(plane: ControlPlane, tools: PackagingTools, schemas: Path) -> None:
+    """A field that is none, and a value of the wrong kind, deep in a Deployment."""
+    text = kustomize(plane, OVERLAYS / "operator")
+    for right, wrong in (("readOnlyRootFilesystem:", "readonlyRootFilesystem:"), ("replicas: 2", "replicas: two")):
+        assert right in text
+        done = conform(tools, schemas, text.replace(right, wrong))
+        assert done.returncode == 1
+        assert "Deployment keywright-operator is invalid" in done.stdout
+
+
+def test_pods_are_restricted(plane: ControlPlane, restricted: str, consumer: str, rendered: dict[str, str]) -> None:
+    """A namespace that enforces the standard takes them, and would not take them with one capability more."""
+    found = [*pods(by_name(rendered["kustomize"])), *pods(by_name(rendered["helm"]))]
+    found += [each for each in pods(by_name(consumer)) if each["metadata"]["name"] == "my-service"]
+    for pod in found:
+        account = {
+            "apiVersion": "v1",
+            "kind": "ServiceAccount",
+            "metadata": {"name": pod["spec"]["serviceAccountName"]},
+        }
+        kubectl(plane, "apply", "-n", restricted, "-f", "-", text=json.dumps(account))
+        create = ("create", "--dry-run=server", "-n", restricted, "-f", "-")
+        done = kubectl(plane, *create, text=json.dumps(pod))
+        assert (done.returncode, done.stderr) == (0, "")
+        container = (pod["spec"].get("initContainers") or pod["spec"]["containers"])[0]
+        container["securityContext"]["capabilities"] = {"add": ["NET_ADMIN"], "drop": ["ALL"]}
+        done = kubectl(plane, *create, text=json.dumps(pod))
+        assert 'violates PodSecurity "restricted' in done.stderr
+
+
+def test_the_namespace_enforces_it(plane: ControlPlane) -> None:
+    """kustomize makes the namespace, so it labels it."""
+    (namespace,) = (
+        each for each in by_name(kustomize(plane, OVERLAYS / "operator")).values() if each["kind"] == "Namespace"
+    )
+    assert namespace["metadata"]["labels"]["pod-security.kubernetes.io/enforce"] == "restricted"
