@@ -36,8 +36,14 @@ def main(arguments: Sequence[str]) -> int:
             return in_named(cluster, command)
         return on_own_node(command)
     except LocalClusterError as error:
-        print(f"e2e: {error}", file=sys.stderr)
+        say(str(error))
         return 1
+
+
+def say(line: str) -> None:
+    """One line, before what the tests print."""
+    sys.stdout.write(f"e2e: {line}\n")
+    sys.stdout.flush()
 
 
 def in_named(cluster: NamedCluster, command: Sequence[str]) -> int:
@@ -45,11 +51,13 @@ def in_named(cluster: NamedCluster, command: Sequence[str]) -> int:
     image = os.environ.get("IMAGE")
     if not image:
         sys.exit("e2e: say IMAGE=… : a name under which this cluster finds what `make image` has built")
-    print(f"CLUSTER=current: kube context {cluster.context} at {cluster.server}")
+    say(f"CLUSTER=current: kube context {cluster.context} at {cluster.server}")
     if os.environ.get("CONFIRM") != cluster.context:
         if not sys.stdin.isatty():
             sys.exit(f"e2e: to use the context {cluster.context} without a terminal, say CONFIRM={cluster.context}")
-        asked = "This installs Keywright and removes it again, its CRDs and all ApiKeys included. Type the context's name: "
+        asked = (
+            "This installs Keywright and removes it again, its CRDs and all ApiKeys included. Type the context's name: "
+        )
         if input(asked) != cluster.context:
             sys.exit("e2e: not confirmed, nothing was done")
     images = Images(keywright=image, nginx=os.environ.get("NGINX_IMAGE") or "nginx:1.29")
@@ -61,7 +69,7 @@ def on_own_node(command: Sequence[str]) -> int:
     try:
         refuse_unless_possible()
     except NodeUnavailableError as reason:
-        print(f"e2e: skipped. {reason}")
+        say(f"skipped. {reason}")
         return 0
     find_binaries()
     find_node_binaries()
@@ -74,7 +82,9 @@ def build_images() -> Images:
     image = ROOT / "build/image/keywright.tar"
     # Here nothing is pulled, unless somebody names a base that can be.
     base = os.environ.get("BASE") or "local"
-    subprocess.run(["make", "--no-print-directory", "image", f"BASE={base}", "IMAGE=keywright:dev"], check=True, cwd=ROOT)
+    subprocess.run(
+        ["make", "--no-print-directory", "image", f"BASE={base}", "IMAGE=keywright:dev"], check=True, cwd=ROOT
+    )
     program = shutil.which("nginx", path=f"{os.environ.get('PATH', os.defpath)}:/usr/sbin")
     if program is None:
         raise NodeUnavailableError("There is no nginx.", remedy="run `make test-deps`, or install nginx-light.")

@@ -75,6 +75,15 @@ class Application:
         except AssertionError:
             raise AssertionError(f"{self.namespace}: not within {within} s, last seen {self.newest()}") from None
 
+    def wait_for_reports(self, count: int) -> None:
+        eventually(lambda: len(self.reports()) >= count, within=60, what=f"{count} reports of {self.namespace}")
+
+    def wait_for_rotation(self, key_id: str) -> str:
+        """Wait until another key is the current one; return its id."""
+        eventually(lambda: self.key()["currentKeyId"] != key_id, within=60, what=f"a rotation in {self.namespace}")
+        current: str = self.key()["currentKeyId"]
+        return current
+
     def key(self) -> dict[str, Any]:
         """The status of its ApiKey."""
         status: dict[str, Any] = self.kubectl.get("apikey", "client")["status"]
@@ -99,9 +108,7 @@ def with_a_sidecar(place: Place, folder: Path) -> Application:
     """The component deploy/kustomize/overlays/verifier-sidecar in a kustomization of one's own."""
     _copy_configuration(folder, NGINX, NGINX / "sidecar")
     shutil.copy(MANIFESTS / "service.yaml", folder)
-    patch = _patch(
-        {"name": "proxy", "volumeMounts": [{"name": "keywright-verifier", "mountPath": "/run/keywright"}]}
-    )
+    patch = _patch({"name": "proxy", "volumeMounts": [{"name": "keywright-verifier", "mountPath": "/run/keywright"}]})
     return _complete(
         place,
         folder,
@@ -191,9 +198,7 @@ def _complete(
     for source in (MANIFESTS / "client.yaml", *PODS.glob("*.py")):
         shutil.copy(source, folder)
     enforced = {"pod-security.kubernetes.io/enforce": "restricted"}
-    place.kubectl.apply(
-        {"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": namespace, "labels": enforced}}
-    )
+    place.kubectl.apply({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": namespace, "labels": enforced}})
     generated = [{"name": "pods", "files": ["client.py", "service.py"]}]
     if configured:
         files = sorted(f"nginx/{file.name}" for file in (folder / "nginx").iterdir())

@@ -10,10 +10,18 @@ from typing import Any
 __all__ = ["Kubectl", "run"]
 
 
-def run(command: Sequence[str | Path], *, stdin: str | None = None, timeout: float = 300) -> str:
+def run(
+    command: Sequence[str | Path],
+    *,
+    stdin: str | None = None,
+    environment: dict[str, str] | None = None,
+    timeout: float = 300,
+) -> str:
     """Run a command and return what it printed; fail with what it said."""
     words = [str(each) for each in command]
-    done = subprocess.run(words, input=stdin, capture_output=True, text=True, check=False, timeout=timeout)
+    done = subprocess.run(
+        words, input=stdin, env=environment, capture_output=True, text=True, check=False, timeout=timeout
+    )
     assert done.returncode == 0, f"{' '.join(words)}\n{done.stdout}{done.stderr}"
     return done.stdout
 

@@ -1,13 +1,14 @@
 """What a client of a service does: read its key from the mounted Secret, call, again and again.
 
-Every second it prints what it has got since, as JSON: how often each status, and which key it was served for. The key is read
-anew for each call, so a rotation reaches it by the mount. With ``--once`` it makes one call and prints the status;
+Every second it prints what it has got since, as JSON: how often each status, and which key it was served for. The key is
+read anew for each call, so a rotation reaches it by the mount. With ``--once`` it makes one call and prints the status;
 ``--without-key`` calls without one. Runs in a pod, with the standard library alone.
 """
 
 import argparse
 import collections
 import json
+import sys
 import time
 import urllib.error
 import urllib.request
@@ -30,6 +31,11 @@ def call(url: str, key: str) -> tuple[str, str]:
         return f"{type(error).__name__}: {error}", ""
 
 
+def say(line: str) -> None:
+    sys.stdout.write(f"{line}\n")
+    sys.stdout.flush()
+
+
 def call_for_ever(url: str, key_file: Path) -> None:
     """Call and report, until somebody ends the pod."""
     while True:
@@ -42,7 +48,7 @@ def call_for_ever(url: str, key_file: Path) -> None:
             if key_id:
                 key_ids[key_id] += 1
             time.sleep(PAUSE_SECONDS)
-        print(json.dumps({"answers": answers, "keyIds": key_ids}), flush=True)
+        say(json.dumps({"answers": answers, "keyIds": key_ids}))
 
 
 def main() -> None:
@@ -53,7 +59,7 @@ def main() -> None:
     parser.add_argument("--without-key", action="store_true")
     options = parser.parse_args()
     if options.once:
-        print(call(options.url, "" if options.without_key else options.key_file.read_text().strip())[0])
+        say(call(options.url, "" if options.without_key else options.key_file.read_text().strip())[0])
     else:
         call_for_ever(options.url, options.key_file)
 
