@@ -31,7 +31,7 @@ demo: $(STAMP) ## the main job, told step by step on a real API server
 	@$(BIN)/python deploy/demo/demo.py
 
 .PHONY: test
-test: check integration ## everything
+test: check integration e2e ## everything
 
 .PHONY: check
 check: $(STAMP) ## fast: format, lint, types, imports, CRD drift, unit tests

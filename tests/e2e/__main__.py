@@ -14,6 +14,7 @@ from dataclasses import asdict
 from pathlib import Path
 
 from keywright_local import LocalClusterError, NamedCluster, find_binaries, named_cluster
+from keywright_local.docker_daemon import DockerUnavailableError, docker_environment
 from keywright_local.errors import NodeUnavailableError
 from keywright_local.isolation import refuse_unless_possible, run_isolated
 from keywright_local.node_binaries import find_node_binaries
@@ -65,38 +66,55 @@ def in_named(cluster: NamedCluster, command: Sequence[str]) -> int:
 
 
 def on_own_node(command: Sequence[str]) -> int:
-    """On a node of our own, or a line that says why not: a machine that allows none is nobody's mistake."""
+    """On a node of our own, or a line that says why not: a machine that allows none is nobody's mistake.
+
+    What is not installed is one where nobody reads that line (CI=true).
+    """
     try:
         refuse_unless_possible()
     except NodeUnavailableError as reason:
         say(f"skipped. {reason}")
         return 0
+    try:
+        find_node_binaries()
+        nginx = find_nginx()
+        with docker_environment():
+            pass
+    except (NodeUnavailableError, DockerUnavailableError) as reason:
+        say(f"skipped. {reason}")
+        return 1 if os.environ.get("CI") == "true" else 0
     find_binaries()
-    find_node_binaries()
-    images = build_images()
-    return run_isolated(command, _environment(images))
+    return run_isolated(command, _environment(build_images(nginx)))
 
 
-def build_images() -> Images:
-    """The image that users get, and Debian's nginx."""
-    image = ROOT / "build/image/keywright.tar"
-    # Here nothing is pulled, unless somebody names a base that can be.
-    base = os.environ.get("BASE") or "local"
-    subprocess.run(
-        ["make", "--no-print-directory", "image", f"BASE={base}", "IMAGE=keywright:dev"], check=True, cwd=ROOT
-    )
-    program = shutil.which("nginx", path=f"{os.environ.get('PATH', os.defpath)}:/usr/sbin")
+def find_nginx() -> Path:
+    """Debian's."""
+    program = shutil.which("nginx", path=f"{os.environ.get('PATH', os.defpath)}{os.pathsep}/usr/sbin")
     if program is None:
         raise NodeUnavailableError("There is no nginx.", remedy="run `make test-deps`, or install nginx-light.")
+    return Path(program)
+
+
+def build_images(nginx: Path) -> Images:
+    """The image that users get, and nginx with the libraries it has on this machine."""
+    # Here nothing is pulled, unless somebody names a base that can be.
+    base = os.environ.get("BASE") or "local"
+    made = subprocess.run(
+        ["make", "--no-print-directory", "image", f"BASE={base}", "IMAGE=keywright:dev"], check=False, cwd=ROOT
+    )
+    if made.returncode != 0:
+        raise LocalClusterError("The image cannot be built.", remedy="see what `make image` says above.")
     BUILD.mkdir(parents=True, exist_ok=True)
-    nginx = write_image(
+    archive = write_image(
         BUILD / "nginx.tar",
         reference=NGINX,
-        files=with_libraries(Path(program)),
-        entrypoint=[program],
+        files=with_libraries(nginx),
+        entrypoint=[str(nginx)],
         versions=read_pinned_versions(),
     )
-    return Images(keywright="keywright:dev", nginx=NGINX, archives=[str(image), str(nginx)])
+    return Images(
+        keywright="keywright:dev", nginx=NGINX, archives=[str(ROOT / "build/image/keywright.tar"), str(archive)]
+    )
 
 
 def _environment(images: Images) -> dict[str, str]:
