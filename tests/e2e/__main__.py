@@ -53,6 +53,8 @@ def in_named(cluster: NamedCluster, command: Sequence[str]) -> int:
     if not image:
         sys.exit("e2e: say IMAGE=… : a name under which this cluster finds what `make image` has built")
     say(f"CLUSTER=current: kube context {cluster.context} at {cluster.server}")
+    if there := find_installation(cluster):
+        sys.exit(f"e2e: {there} is there already: this would remove it in the end. Take a cluster without Keywright")
     if os.environ.get("CONFIRM") != cluster.context:
         if not sys.stdin.isatty():
             sys.exit(f"e2e: to use the context {cluster.context} without a terminal, say CONFIRM={cluster.context}")
@@ -63,6 +65,14 @@ def in_named(cluster: NamedCluster, command: Sequence[str]) -> int:
             sys.exit("e2e: not confirmed, nothing was done")
     images = Images(keywright=image, nginx=os.environ.get("NGINX_IMAGE") or "nginx:1.29")
     return subprocess.run(command, env=_environment(images), check=False, cwd=ROOT).returncode
+
+
+def find_installation(cluster: NamedCluster) -> str:
+    """What the cluster has of Keywright."""
+    command = [str(cluster.kubectl), "--context", cluster.context, "get", "--ignore-not-found", "-o", "name"]
+    looked_for = ["crd/apikeys.keywright.dev", "namespace/keywright-system"]
+    done = subprocess.run([*command, *looked_for], stdout=subprocess.PIPE, text=True, check=True, timeout=60)
+    return " and ".join(done.stdout.split())
 
 
 def on_own_node(command: Sequence[str]) -> int:

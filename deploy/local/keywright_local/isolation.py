@@ -64,11 +64,11 @@ def refuse_unless_possible() -> None:
         raise NodeUnavailableError("Only root can run a node.", remedy=f"run it as root; or {other_ways}")
     if shutil.which("unshare") is None:
         raise NodeUnavailableError("There is no unshare.", remedy="install util-linux.")
-    for what, probe in {
-        "network, mount and process namespaces": [*_UNSHARE, "mount", "-t", "tmpfs", "probe", "/run"],
-        "control groups": None,
-    }.items():
-        refusal = _try_control_groups() if probe is None else _try(probe)
+    refusals = {
+        "network, mount and process namespaces": _try_namespaces(),
+        "control groups": _try_control_groups(),
+    }
+    for what, refusal in refusals.items():
         if refusal:
             raise NodeUnavailableError(
                 f"This machine lets root make no {what}: {refusal}.",
@@ -83,7 +83,8 @@ def control_group_roots() -> list[Path]:
     return [folder for folder in _GROUPS.iterdir() if folder.is_dir() and not folder.is_symlink()]
 
 
-def _try(command: Sequence[str]) -> str:
+def _try_namespaces() -> str:
+    command = [*_UNSHARE, "mount", "-t", "tmpfs", "probe", "/run"]
     tried = subprocess.run(command, capture_output=True, text=True, check=False)
     return tried.stderr.strip() if tried.returncode else ""
 

@@ -103,7 +103,8 @@ class Node:
         (layout.networks / "pods.conflist").write_text(components.network_config(), encoding="utf-8")
         proxy = components.proxy_config(kubeconfig=plane.kubeconfig_for("system:kube-proxy"))
         kubelet = components.kubelet_config(layout, authority=plane.ca_file, control_group=self._space)
-        configured = {CONTAINERD: components.containerd_config(layout), KUBELET: kubelet, PROXY: proxy}
+        runtime = components.containerd_config(layout, network_plugins=self._binaries.network_plugins)
+        configured = {CONTAINERD: runtime, KUBELET: kubelet, PROXY: proxy}
         for component, text in configured.items():
             layout.config(component).write_text(text, encoding="utf-8")
 

@@ -38,6 +38,7 @@ class NodeBinaries:
     pause: Path
     containerd: Path
     ctr: Path
+    network_plugins: Path  # a folder
 
 
 def find_node_binaries(environment: Mapping[str, str] = os.environ, report: Report = report_to_stderr) -> NodeBinaries:
@@ -61,6 +62,7 @@ def find_node_binaries(environment: Mapping[str, str] = os.environ, report: Repo
         pause=folder / "pause",
         containerd=system["containerd"],
         ctr=system["ctr"],
+        network_plugins=system["host-local"].parent,
     )
 
 

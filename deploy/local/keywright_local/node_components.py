@@ -37,7 +37,6 @@ NODE_NAME = "local"
 SANDBOX_IMAGE = "keywright.local/pause:1"
 
 _POD_RANGE = "10.244.0.0/24"
-_PLUGINS = "/usr/lib/cni"
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,7 +76,7 @@ def api_server_arguments(certificate: Path, key: Path) -> list[str]:
     ]
 
 
-def containerd_config(layout: NodeLayout) -> str:
+def containerd_config(layout: NodeLayout, *, network_plugins: Path) -> str:
     """Debian's containerd with folders and a socket of its own."""
     return f"""\
 version = 2
@@ -93,7 +92,7 @@ restrict_oom_score_adj = true
 netns_mounts_under_state_dir = true
 
 [plugins."io.containerd.grpc.v1.cri".cni]
-bin_dir = "{_PLUGINS}"
+bin_dir = "{network_plugins}"
 conf_dir = "{layout.networks}"
 
 [plugins."io.containerd.internal.v1.opt"]
