@@ -64,11 +64,13 @@ class Kustomize:
         kubectl("apply", "--server-side", "-k", self._own("verifier-gateway"))
 
     def uninstall(self) -> None:
+        """As docs/guides/install.md takes it away."""
         kubectl = self._place.kubectl
-        for overlay in ("verifier-gateway", "operator"):
-            rendered = yaml.safe_load_all(kubectl("kustomize", self._own(overlay)))
-            removed = [each for each in rendered if each["kind"] != "CustomResourceDefinition"]
-            kubectl("delete", "--ignore-not-found", "-f", "-", stdin=yaml.safe_dump_all(removed))
+        kubectl("delete", "-k", OVERLAYS / "verifier-gateway", "--ignore-not-found")
+        ours = ("-l", "app.kubernetes.io/name=keywright")
+        kubectl.within(SYSTEM)("delete", "deployments,poddisruptionbudgets,networkpolicies", *ours)
+        for folder in ("deploy/admission", "deploy/rbac"):
+            kubectl("delete", "-k", ROOT / folder, "--ignore-not-found")
 
     def _own(self, overlay: str) -> Path:
         """A kustomization of one's own on top of an overlay."""

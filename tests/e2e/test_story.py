@@ -186,7 +186,7 @@ def test_it_leaves_nothing_but_crds_and_keys(story: Story) -> None:
         assert each.kubectl.get("apikey", "spare")["status"]["phase"] == "Active"
         assert each.kubectl.finds("secret", "spare")
     story.kubectl("delete", "namespace", *(each.namespace for each in story.applications))
-    kept = {*CRDS, "apiservices.apiregistration.k8s.io/v1alpha1.keywright.dev"}
+    kept = {each.replace("crd/", "CustomResourceDefinition/") for each in CRDS} | {"APIService/v1alpha1.keywright.dev"}
     with contextlib.suppress(AssertionError):
         eventually(lambda: inventory(story.place) - story.found <= kept, within=60)
     assert inventory(story.place) - story.found == kept

@@ -210,6 +210,8 @@ def test_keep_leaves_the_secret_of_a_revoked_key(
     assert "whenInactive" in str(manifest["status"]["conditions"])
     assert admin.plain_key(namespace, "key") == plain
     eventually(lambda: get(verifying, X_API_Key=plain)[0] == 401)
+    annotations = eventually(lambda: secret_of(admin, namespace)["metadata"]["annotations"])
+    assert annotations["keywright.dev/ended"] == "Revoked"
     admin.patch(namespace, "key", {"spec": {"secret": {"whenInactive": "Delete"}}})
     eventually(lambda: admin.secret(namespace, "key") is None)
     admin.wait(namespace, "key", SecretDelivered="False/SecretWithdrawn")

@@ -58,6 +58,7 @@ def test_figures_are_scraped_from_every_pod(tools: PackagingTools) -> None:
         (service,) = of_kind(found.values(), "Service", monitor["spec"]["selector"]["matchLabels"])
         (endpoint,) = monitor["spec"]["endpoints"]
         (port,) = service["spec"]["ports"]
+        assert endpoint["honorLabels"] is True
         assert endpoint["port"] == port["name"]
         (pod,) = of_kind(pods(found), "Pod", service["spec"]["selector"])
         (container,) = pod["spec"]["containers"]
@@ -98,13 +99,16 @@ def template(tools: PackagingTools, *flags: str) -> "subprocess.CompletedProcess
 
 
 def test_the_alerts_are_those_of_the_repository(tools: PackagingTools) -> None:
-    """Prometheus' own tool takes the rules as they come out; a chart without them says what to do."""
-    done = template(tools, "--set=monitoring.prometheusRule.enabled=true")
+    """As they come out, with the address of their runbooks; a chart without them says what to do."""
+    prefix = "https://docs.example.com/"
+    flags = ("--set=monitoring.prometheusRule.enabled=true", f"--set=monitoring.prometheusRule.runbookPrefix={prefix}")
+    done = template(tools, *flags)
     if not ALERTS.exists():
         assert "without files/alerts.yaml: turn monitoring.prometheusRule.enabled off" in done.stderr
         return
     (rule,) = of_kind(by_name(done.stdout).values(), "PrometheusRule")
-    assert rule["spec"] == yaml.safe_load((ROOT / "deploy/monitoring/alerts.yaml").read_text())
+    shipped = (ROOT / "deploy/monitoring/alerts.yaml").read_text()
+    assert rule["spec"] == yaml.safe_load(shipped.replace("runbook_url: ", f"runbook_url: {prefix}"))
 
 
 def test_helm_finds_nothing_to_complain_about(tools: PackagingTools) -> None:

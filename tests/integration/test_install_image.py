@@ -214,7 +214,8 @@ def test_both_processes_work_without_a_shell(
         text=WITHOUT_SHELL.format(image=image, programs=SHELLS),
     )
     account = tmp_path / "kubeconfig"
-    account.write_text(plane.kubeconfig.read_text())
+    token = plane.kubeconfig_for_service_account("keywright-system", "keywright-operator")
+    account.write_text(token.read_text())
     account.chmod(0o644)
     try:
         assert docker.run("run", "--rm", *ALONE, "--entrypoint=/bin/sh", bare, "-c", "true").returncode != 0

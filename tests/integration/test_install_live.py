@@ -1,6 +1,7 @@
 """Installed for real, with the processes run as their Deployments say and with no rights but those that were installed."""
 
 import os
+import re
 import subprocess
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
@@ -11,8 +12,10 @@ from kubernetes.client.exceptions import ApiException
 
 from keywright_local import ControlPlane
 from keywright_local.packaging_tools import PackagingTools
-from tests.support.installation import CHART, OVERLAYS, SYSTEM, by_name, kubectl
+from tests.integration.conftest import ROOT
+from tests.support.installation import CHART, OVERLAYS, SYSTEM, by_name, kubectl, kustomize
 from tests.support.kube import Kube, eventually, status_of
+from tests.support.people import allowed
 from tests.support.processes import BIN, Process, free_address, get, start, wait_ready
 
 APPS = f"/apis/apps/v1/namespaces/{SYSTEM}/deployments"
@@ -96,7 +99,7 @@ def test_helm_installs_upgrades_and_uninstalls(tools: PackagingTools, tmp_path: 
             admin.apikey("payments", "key")
             admin.wait("payments", "key", Active="True")
             plain = admin.plain_key("payments", "key")
-            eventually(lambda: get(listen, X_API_Key=plain)[0] == 200)
+            eventually(lambda: get(listen, "/verify/orders", X_API_Key=plain)[0] == 200)
         helm(tools, plane, tmp_path, "upgrade", "keywright", str(CHART), *flags, "--set=operator.replicas=3")
         assert admin.request("GET", f"{APPS}/keywright-operator")["spec"]["replicas"] == 3
         manifest = helm(tools, plane, tmp_path, "get", "manifest", "keywright")
@@ -105,6 +108,34 @@ def test_helm_installs_upgrades_and_uninstalls(tools: PackagingTools, tmp_path: 
             lambda: left(plane, manifest) == {"CustomResourceDefinition"}, within=60, what="gone but for the CRDs"
         )
         assert admin.plain_key("payments", "key") == plain
+
+
+def test_what_the_guide_takes_away_leaves_the_keys(tmp_path: Path) -> None:
+    """The commands of the guide, after both overlays: what is left is CRDs and keys."""
+    guide = (ROOT / "docs/guides/install.md").read_text().partition("## Taking it away")[2]
+    commands = re.findall(r"```sh\n(.*?)```", guide, re.DOTALL)[-1]
+    with cluster() as (plane, admin):
+        overlays = (OVERLAYS / "operator", OVERLAYS / "verifier-gateway")
+        for overlay in overlays:
+            assert kubectl(plane, "apply", "--server-side", "-k", overlay).returncode == 0
+        allowed(lambda: admin.apikey("payments", "key"))
+        search = f"{plane.kubectl.parent}:{os.environ['PATH']}"
+        environment = {**os.environ, "KUBECONFIG": str(plane.kubeconfig), "PATH": search}
+        done = subprocess.run(
+            ["bash", "-euc", commands],
+            cwd=ROOT,
+            env=environment,
+            capture_output=True,
+            text=True,
+            check=False,
+            timeout=300,
+        )
+        assert done.returncode == 0, done.stderr
+        manifest = kustomize(plane, *overlays)
+        eventually(
+            lambda: left(plane, manifest) == {"CustomResourceDefinition"}, within=60, what="gone but for the CRDs"
+        )
+        assert admin.get("payments", "key")
 
 
 def left(plane: ControlPlane, manifest: str) -> set[str]:

@@ -99,13 +99,13 @@ def test_due_times_are_met_after_a_restart(
     """A key that was issued by an operator that is gone ends on time under the next one."""
     namespace = make_namespace(own_admin)
     with operator(own_plane.kubeconfig, tmp_path / "first"):
-        own_admin.apikey(namespace, "key", ttl="8s")
+        own_admin.apikey(namespace, "key", ttl="20s")
         manifest = own_admin.wait(namespace, "key", Active="True")
     ends_at = datetime.fromisoformat(manifest["status"]["expiresAt"])
     with operator(own_plane.kubeconfig, tmp_path / "second"):
         assert datetime.now(UTC) < ends_at
-        own_admin.wait(namespace, "key", Active="False/KeyExpired")
-        assert datetime.now(UTC) - ends_at < timedelta(seconds=3)
+        own_admin.wait(namespace, "key", Active="False/KeyExpired", within=40)
+        assert datetime.now(UTC) - ends_at < timedelta(seconds=5)
 
 
 def test_operator_and_verifier_survive_an_api_server_restart(

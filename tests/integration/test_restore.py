@@ -72,6 +72,21 @@ def plant(kube: Kube, namespace: str, plain: str, **metadata: Any) -> Manifest:
     return kube.put_secret(namespace, manifest)
 
 
+def test_a_revoked_key_does_not_come_back_by_the_secret_that_was_kept(
+    issue: Callable[..., str], admin: Kube, namespace: str, verifying: str
+) -> None:
+    """Its ApiKey deleted and made anew without the revocation, by somebody who may adopt."""
+    plain = issue(secret={"deletionPolicy": "Retain", "whenInactive": "Keep"})
+    admin.patch(namespace, "key", {"spec": {"revoked": True}})
+    eventually(lambda: "keywright.dev/ended" in secret_of(admin, namespace)["metadata"]["annotations"])
+    admin.delete(namespace, "key")
+    admin.apikey(namespace, "key", secret={"deletionPolicy": "Retain"})
+    adopt(admin, namespace, secret_of(admin, namespace)["metadata"]["uid"])
+    eventually(lambda: "cannot be adopted, because its key is revoked" in message_of(admin, namespace))
+    assert admin.plain_key(namespace, "key") == plain
+    assert get(verifying, X_API_Key=plain)[0] == 401
+
+
 def test_a_restore_brings_the_key_back(issue: Callable[..., str], admin: Kube, namespace: str, verifying: str) -> None:
     """Without the annotation it says how; with it the same key is accepted again, as old as it was, and none is minted."""
     plain = issue(ttl="90d", secret={"template": {"data": {"copy": "$(key)"}}})

@@ -18,6 +18,7 @@ from keywright.domain import policy, rotation, secret_problems
 from keywright.domain.apikey import KeyRecord, KeySpec, RecordState, Status
 from keywright.domain.delivery import (
     ADOPTED_ANNOTATION,
+    ENDED_ANNOTATION,
     ISSUED_ANNOTATION,
     SECRET_TYPE,
     Ours,
@@ -119,6 +120,7 @@ def _is_about_another(marked: str | None, facts: SecretFacts) -> bool:
 def _find_misfit(facts: SecretFacts, owner: OwnerReference, key_class: KeyClass) -> str | None:
     checks = (
         (facts.type == SECRET_TYPE, f"its type is not {SECRET_TYPE}"),
+        (ENDED_ANNOTATION not in facts.annotations, "its key is revoked or has expired"),
         (not facts.is_immutable, "it is immutable"),
         (facts.owners in ((), (owner,)), "it belongs to another object"),
         (facts.labels.items() >= labels_for(owner.name).items(), "it lacks the labels of this ApiKey's Secret"),

@@ -10,6 +10,7 @@ from keywright.domain.conditions import Condition
 __all__ = [
     "DEFAULT_ENTRY",
     "DEFAULT_REMOVE_AFTER",
+    "ENDED",
     "DeletionPolicy",
     "Delivery",
     "Effective",
@@ -43,6 +44,10 @@ class Phase(StrEnum):
     EXPIRED = "Expired"
     REVOKED = "Revoked"
     FAILED = "Failed"
+
+
+ENDED = frozenset({Phase.EXPIRED, Phase.REVOKED})
+"""From these there is no way back."""
 
 
 class OnLoss(StrEnum):

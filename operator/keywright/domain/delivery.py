@@ -15,6 +15,7 @@ from keywright.domain.template import may_set
 __all__ = [
     "ACKNOWLEDGED_ANNOTATION",
     "ADOPTED_ANNOTATION",
+    "ENDED_ANNOTATION",
     "FENCE_ANNOTATION",
     "ISSUED_ANNOTATION",
     "SECRET_TYPE",
@@ -36,8 +37,16 @@ ACKNOWLEDGED_ANNOTATION = "keywright.dev/acknowledged"
 ISSUED_ANNOTATION = "keywright.dev/issued-at"
 ADOPTED_ANNOTATION = "keywright.dev/adopted-by"
 TEMPLATED_ANNOTATION = "keywright.dev/templated"
+ENDED_ANNOTATION = "keywright.dev/ended"
 OWN_ANNOTATIONS = frozenset(
-    {FENCE_ANNOTATION, ACKNOWLEDGED_ANNOTATION, ISSUED_ANNOTATION, ADOPTED_ANNOTATION, TEMPLATED_ANNOTATION}
+    {
+        FENCE_ANNOTATION,
+        ACKNOWLEDGED_ANNOTATION,
+        ISSUED_ANNOTATION,
+        ADOPTED_ANNOTATION,
+        TEMPLATED_ANNOTATION,
+        ENDED_ANNOTATION,
+    }
 )
 NAME_LABEL = "keywright.dev/api-key"
 MANAGED_BY = {"app.kubernetes.io/managed-by": "keywright"}

@@ -6,6 +6,7 @@ from typing import assert_never
 
 from keywright.domain import hashing, policy, report, rotation, secret_problems
 from keywright.domain.apikey import (
+    ENDED,
     Delivery,
     InvalidSpec,
     KeyRecord,
@@ -87,8 +88,8 @@ def finish(spec: KeySpec | InvalidSpec, observed: Observed, status: Status, said
     keeps = spec.when_inactive is WhenInactive.KEEP and current is not None
     is_kept = keeps and current is not None and isinstance(secret, Ours) and secret.holds == current.id
     findings = report.ended(said, kept_in=status.secret_name if is_kept else None)
-    # Of a Secret that goes there is no version to be remembered.
-    leaves = observed if keeps else replace(observed, secret=Absent())
+    # No version is to be remembered of a Secret that goes, or of one that does not say yet that its key has ended.
+    leaves = observed if keeps and observed.status.phase in ENDED else replace(observed, secret=Absent())
     plan = write(leaves, replace(status, suspended_at=None, disallowed_at=None), findings, now)
     if not isinstance(secret, Ours) or not _may_change_secret(observed):
         return plan

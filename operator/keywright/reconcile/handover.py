@@ -7,7 +7,7 @@ from datetime import datetime, timedelta
 from random import Random
 
 from keywright.domain import adoption, hashing
-from keywright.domain.apikey import InvalidSpec, KeyRecord, KeySpec, RecordState, Status
+from keywright.domain.apikey import ENDED, InvalidSpec, KeyRecord, KeySpec, RecordState, Status
 from keywright.domain.delivery import Absent, Ours, SecretFacts, SecretView, classify
 from keywright.domain.keyclass import KeyClass
 from keywright.domain.plainkey import PlainKey
@@ -201,4 +201,5 @@ def _target(at: Pass, key_class: KeyClass | None) -> Target:
         owner=manifests.owner_of(at.manifest),
         spec=at.spec,
         patterns=key_class.secret_metadata if key_class is not None else (),
+        ended=at.status.phase if at.status.phase in ENDED else None,
     )

@@ -10,10 +10,11 @@ from datetime import datetime
 
 from keywright.api import API_VERSION, GROUP
 from keywright.domain import plainkey
-from keywright.domain.apikey import DeletionPolicy, KeySpec
+from keywright.domain.apikey import DeletionPolicy, KeySpec, Phase
 from keywright.domain.delivery import (
     ACKNOWLEDGED_ANNOTATION,
     ADOPTED_ANNOTATION,
+    ENDED_ANNOTATION,
     FENCE_ANNOTATION,
     ISSUED_ANNOTATION,
     SECRET_TYPE,
@@ -47,12 +48,15 @@ def owner_of(apikey: Manifest) -> OwnerReference:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Target:
-    """The Secret that an ApiKey asks for. ``patterns`` are the labels and annotations that its class lets it set."""
+    """The Secret that an ApiKey asks for. ``patterns`` are the labels and annotations that its class lets it set,
+    ``ended`` is how its key has ended, if it has: nobody is to adopt it any more.
+    """
 
     ref: Ref
     owner: OwnerReference
     spec: KeySpec
     patterns: tuple[str, ...]
+    ended: Phase | None
 
 
 def secret(target: Target, *, key: PlainKey, issued_at: datetime, found: Manifest | None, is_new_key: bool) -> Manifest:
@@ -67,7 +71,7 @@ def secret(target: Target, *, key: PlainKey, issued_at: datetime, found: Manifes
     annotations = {
         name: value
         for name, value in (metadata.get("annotations") or {}).items()
-        if f"annotation:{name}" not in gone and name not in (FENCE_ANNOTATION, TEMPLATED_ANNOTATION)
+        if f"annotation:{name}" not in gone and name not in (FENCE_ANNOTATION, TEMPLATED_ANNOTATION, ENDED_ANNOTATION)
     }
     if is_new_key:
         annotations.pop(ACKNOWLEDGED_ANNOTATION, None)
@@ -76,7 +80,8 @@ def secret(target: Target, *, key: PlainKey, issued_at: datetime, found: Manifes
     } | dict(template.labels)
     asked = [f"label:{name}" for name in template.labels] + [f"annotation:{name}" for name in template.annotations]
     templated = {TEMPLATED_ANNOTATION: ",".join(sorted(asked))} if asked else {}
-    ours = {ISSUED_ANNOTATION: format_instant(issued_at)} | templated
+    ended = {ENDED_ANNOTATION: target.ended.value} if target.ended is not None else {}
+    ours = {ISSUED_ANNOTATION: format_instant(issued_at)} | templated | ended
     return _manifest(
         target,
         found,

@@ -14,7 +14,7 @@ from random import Random
 from keywright.api.apikey import read_spec
 from keywright.api.status import read_status, write_status
 from keywright.domain import adoption, hashing, lifecycle, minting, plainkey, report, secret_problems
-from keywright.domain.apikey import InvalidSpec, KeyRecord, KeySpec, RecordState, Status, earliest
+from keywright.domain.apikey import ENDED, InvalidSpec, KeyRecord, KeySpec, RecordState, Status, earliest
 from keywright.domain.delivery import Absent, Foreign, Ours, SecretView
 from keywright.domain.keyclass import KeyClass
 from keywright.domain.plan import Action, Adopt, Claim, Deliver, Fence, Observed, Plan, Propose, Render, Withdraw
@@ -141,7 +141,11 @@ class Reconciler:
                     raise at.refusal
                 return earliest(plan.wake_at, at.rests_until)
             if plan.status is not None:
+                before = at.status.phase
                 await self._write_status(at, plan.status)
+                if at.status.phase is not before and at.status.phase in ENDED:
+                    # A Secret that is kept says so.
+                    await self._handover.judge_again(at, self._class_of(spec, at.status))
             if plan.action is not None:
                 await self._try(at, plan.action, observed)
         raise ApiUnavailableError(0, "NoProgress", f"reconcile {ref}")

@@ -77,6 +77,10 @@ def test_without_the_annotation_a_person_is_told_how() -> None:
 REFUSED: dict[str, tuple[Observed, str]] = {
     "of another type": (seen(replace(RESTORED, type="kubernetes.io/tls")), "its type is not Opaque"),
     "immutable": (seen(replace(RESTORED, is_immutable=True)), "it is immutable"),
+    "of a key that has ended": (
+        seen(replace(RESTORED, annotations={**RESTORED.annotations, "keywright.dev/ended": "Revoked"})),
+        "its key is revoked or has expired",
+    ),
     "of another owner": (
         seen(replace(RESTORED, owners=(OwnerReference("ApiKey", "other", "u"),))),
         "it belongs to another object",

@@ -97,8 +97,13 @@ def test_a_kept_secret_stays_and_says_so() -> None:
     plan = step(replace(KEEP, revoked=True), OURS, LIVE)
     assert plan.action is None
     assert delivered(plan) == ("True", "KeyRevoked", "True")
+    # The version is remembered once it has been seen to say that its key has ended.
+    assert plan.status is not None
+    assert plan.status.secret_resource_version is None
+    plan = step(replace(KEEP, revoked=True), OURS, plan.status)
     assert plan.status is not None
     assert plan.status.secret_resource_version == OURS.resource_version
+    assert step(replace(KEEP, revoked=True), OURS, plan.status).is_noop
     plan = step(replace(KEEP, expires_at=NOW - SECOND), OURS, live(replace(KEEP, expires_at=NOW - SECOND)))
     assert delivered(plan) == ("True", "KeyExpired", "True")
 
