@@ -134,10 +134,10 @@ class Helm:
 
 
 def previous_chart(folder: Path) -> Path | None:
-    """The chart of the newest commit that gives it another version than it has now."""
+    """The chart as it was last with another version than it has now."""
     place = CHART.relative_to(ROOT)
     now = yaml.safe_load((CHART / "Chart.yaml").read_text())["version"]
-    for commit in _git("log", "--format=%H", "--", f"{place}/Chart.yaml").decode().split():
+    for commit in _git("log", "--format=%H", "--", str(place)).decode().split():
         if not _git("ls-tree", commit, f"{place}/Chart.yaml"):
             continue
         if yaml.safe_load(_git("show", f"{commit}:{place}/Chart.yaml"))["version"] != now:
