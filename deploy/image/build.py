@@ -10,6 +10,7 @@ import re
 import shutil
 import subprocess
 import sys
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 from keywright_local import LocalClusterError
@@ -19,6 +20,8 @@ ROOT = Path(__file__).parents[2]
 CONTEXT = ROOT / "build/image/context"
 ARCHIVE = ROOT / "build/image/keywright.tar"
 LOCAL, LOCAL_BASE = "local", "keywright-base:local"
+# An older one lacks what Debian has mended since.
+LOCAL_BASE_AGE = timedelta(days=7)
 # Of newer C libraries first; pip takes the newest that it has a wheel for. Debian 12 has 2.36.
 MANYLINUX = (36, 34, 31, 28, 27, 24, 17)
 
@@ -36,12 +39,18 @@ def run(*command: str | Path, env: dict[str, str] | None = None) -> str:
 
 
 def choose_base(env: dict[str, str]) -> str:
-    """The name of the base image; made if it is ours and not there yet."""
+    """The name of the base image; ours is made if it is not there yet, or old."""
     named = os.environ.get("BASE") or re.findall(r"^ARG BASE=(\S+)", dockerfile(), re.MULTILINE)[0]
     if named != LOCAL:
         return named
-    if not run("docker", "image", "ls", "--quiet", LOCAL_BASE, env=env):
-        run(ROOT / "deploy/image/make-base", LOCAL_BASE, env=env)
+    if run("docker", "image", "ls", "--quiet", LOCAL_BASE, env=env):
+        made_at = datetime.fromisoformat(
+            run("docker", "image", "inspect", "--format={{.Created}}", LOCAL_BASE, env=env)
+        )
+        if datetime.now(tz=UTC) - made_at < LOCAL_BASE_AGE:
+            return LOCAL_BASE
+        run("docker", "image", "rm", "--force", LOCAL_BASE, env=env)
+    run(ROOT / "deploy/image/make-base", LOCAL_BASE, env=env)
     return LOCAL_BASE
 
 
@@ -84,17 +93,20 @@ def build(image: str, env: dict[str, str]) -> None:
     asked = "import os, sys; print('%d.%d' % sys.version_info[:2], os.uname().machine)"
     run_base = ("docker", "run", "--rm", "--network=none", "--entrypoint=python3", base)
     python, machine = run(*run_base, "-c", asked, env=env).split()
-    epoch = os.environ.get("SOURCE_DATE_EPOCH") or git("log", "-1", "--format=%ct") or "315532800"
+    revision = git("rev-parse", "HEAD") or "unknown"
+    epoch = os.environ.get("SOURCE_DATE_EPOCH") or git("log", "-1", "--format=%ct", revision) or "315532800"
     fill_context(python, machine, epoch)
     version = re.findall(r'^version = "(.*)"', (ROOT / "pyproject.toml").read_text(), re.MULTILINE)[0]
     arguments = {
         "BASE": base,
         "SOURCE_DATE_EPOCH": epoch,
         "VERSION": version,
-        "REVISION": git("rev-parse", "HEAD") or "unknown",
+        "REVISION": revision,
     }
     chosen = [part for name, value in arguments.items() for part in ("--build-arg", f"{name}={value}")]
     run("docker", "build", "--quiet", "--network=none", *chosen, "--tag", image, CONTEXT, env=env)
+    # What it was built in; the builder would keep it for ever.
+    run("docker", "image", "prune", "--force", "--filter=label=dev.keywright.stage=build", env=env)
     run("docker", "save", "--output", ARCHIVE, image, env=env)
     size = int(run("docker", "image", "inspect", "--format={{.Size}}", image, env=env))
     base_size = int(run("docker", "image", "inspect", "--format={{.Size}}", base, env=env))

@@ -172,6 +172,7 @@ def test_it_can_be_built_again_to_the_byte(docker: Docker, image: str) -> None:
         assert layers(docker, again)[-1] == first[-1]
     finally:
         docker.run("image", "rm", "--force", again)
+        docker.run("image", "prune", "--force", "--filter=label=dev.keywright.stage=build")
 
 
 def layers(docker: Docker, image: str) -> list[str]:

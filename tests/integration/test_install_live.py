@@ -61,6 +61,11 @@ def running(plane: ControlPlane, admin: Kube, component: str, folder: Path) -> I
         yield process, probes, listen
 
 
+def create_key(admin: Kube, namespace: str) -> None:
+    """Policies answer 503 until the API server has read the schemas that have only just come."""
+    allowed(lambda: admin.apikey(namespace, "key"), "an API server that knows its policies")
+
+
 def refused(request: str, kube: Kube) -> bool:
     with pytest.raises(ApiException) as error:
         kube.request("GET", request)
@@ -73,8 +78,8 @@ def test_the_operator_of_one_namespace_has_rights_in_one(tmp_path: Path) -> None
         applied = kubectl(plane, "apply", "--server-side", "-k", OVERLAYS / "single-namespace")
         assert (applied.returncode, applied.stderr) == (0, "")
         with running(plane, admin, "operator", tmp_path):
-            admin.apikey("elsewhere", "key")
-            admin.apikey("payments", "key")
+            for place in ("elsewhere", "payments"):
+                create_key(admin, place)
             admin.wait("payments", "key", Active="True")
         assert status_of(admin.get("elsewhere", "key")) == {"Ready": "Unknown/Pending"}  # the CRD's default
         assert admin.secret("elsewhere", "key") is None
@@ -96,7 +101,7 @@ def test_helm_installs_upgrades_and_uninstalls(tools: PackagingTools, tmp_path: 
         with ExitStack() as stack:
             stack.enter_context(running(plane, admin, "operator", tmp_path))
             _, _, listen = stack.enter_context(running(plane, admin, "verifier", tmp_path))
-            admin.apikey("payments", "key")
+            create_key(admin, "payments")
             admin.wait("payments", "key", Active="True")
             plain = admin.plain_key("payments", "key")
             eventually(lambda: get(listen, "/verify/orders", X_API_Key=plain)[0] == 200)
@@ -118,7 +123,7 @@ def test_what_the_guide_takes_away_leaves_the_keys(tmp_path: Path) -> None:
         overlays = (OVERLAYS / "operator", OVERLAYS / "verifier-gateway")
         for overlay in overlays:
             assert kubectl(plane, "apply", "--server-side", "-k", overlay).returncode == 0
-        allowed(lambda: admin.apikey("payments", "key"))
+        create_key(admin, "payments")
         search = f"{plane.kubectl.parent}:{os.environ['PATH']}"
         environment = {**os.environ, "KUBECONFIG": str(plane.kubeconfig), "PATH": search}
         done = subprocess.run(
