@@ -31,7 +31,7 @@ demo: $(STAMP) ## the main job, told step by step on a real API server
 	@$(BIN)/python deploy/demo/demo.py
 
 .PHONY: test
-test: check integration ## everything
+test: check integration e2e ## everything
 
 .PHONY: check
 check: $(STAMP) ## fast: format, lint, types, imports, CRD drift, the site's links, unit tests
@@ -48,6 +48,10 @@ unit: $(STAMP) ## unit tests, in seconds
 .PHONY: integration
 integration: $(STAMP) ## tests on a real API server
 	@$(BIN)/pytest tests/integration -q
+
+.PHONY: e2e
+e2e: $(STAMP) ## tests on real pods: on a node of its own (Linux, root), CLUSTER=kind, or CLUSTER=current
+	@PYTHONPATH=deploy/local $(BIN)/python -m tests.e2e
 
 .PHONY: bench
 bench: $(STAMP) ## measure against the budgets: build/bench.json and build/bench.svg

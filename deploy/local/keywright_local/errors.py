@@ -7,7 +7,7 @@ tails travel beside the message, not in it.
 
 from __future__ import annotations
 
-__all__ = ["BinariesUnavailableError", "ClusterChoiceError", "LocalClusterError", "StartError"]
+__all__ = ["BinariesUnavailableError", "ClusterChoiceError", "LocalClusterError", "NodeUnavailableError", "StartError"]
 
 
 class LocalClusterError(Exception):
@@ -34,3 +34,7 @@ class ClusterChoiceError(LocalClusterError):
 
 class StartError(LocalClusterError):
     """A program of the control plane did not start, or died."""
+
+
+class NodeUnavailableError(LocalClusterError):
+    """A node can not run on this machine."""

@@ -27,13 +27,19 @@ __all__ = ["Builder", "find_go"]
 Report = Callable[[str], None]
 
 # Seconds of two cores with an empty Go build cache, in the order of PROGRAMS;
-# the API server goes before the controller manager, which shares most of it.
+# the API server goes before the controller manager, which shares most of it, and both before the programs of a node.
 _ESTIMATED_CORE_SECONDS = {
     "etcd": 100,
     "kube-apiserver": 400,
     "kube-controller-manager": 120,
     "kubectl": 45,
+    "kubelet": 100,
+    "kube-proxy": 25,
+    "kube-scheduler": 25,
+    "pause": 2,
 }
+# What is not a command of Kubernetes, but has its main package here.
+_OWN_MAINS = ("etcd", "pause")
 _REPORT_EVERY_SECONDS = 10.0
 _POLL_SECONDS = 0.2
 
@@ -130,7 +136,7 @@ class Builder:
         self.report(f"built {program} in {_format_seconds(time.monotonic() - started_at)}")
 
     def _command(self, program: str, output: Path) -> list[str]:
-        package = "./etcd" if program == "etcd" else f"k8s.io/kubernetes/cmd/{program}"
+        package = f"./{program}" if program in _OWN_MAINS else f"k8s.io/kubernetes/cmd/{program}"
         major, minor = self.versions.kubernetes_minor
         stamps = {"gitVersion": self.versions.kubernetes, "gitMajor": major, "gitMinor": minor}
         flags = ["-s -w", *(f"-X k8s.io/component-base/version.{key}={value}" for key, value in stamps.items())]

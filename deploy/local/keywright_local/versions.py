@@ -13,10 +13,11 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-__all__ = ["GO_MODULE", "PROGRAMS", "PinnedVersions", "cache_directory", "read_pinned_versions"]
+__all__ = ["GO_MODULE", "NODE_PROGRAMS", "PROGRAMS", "PinnedVersions", "cache_directory", "read_pinned_versions"]
 
 GO_MODULE = Path(__file__).resolve().parent.parent / "go"
 PROGRAMS = ("etcd", "kube-apiserver", "kube-controller-manager", "kubectl")
+NODE_PROGRAMS = ("kubelet", "kube-proxy", "kube-scheduler", "pause")
 
 _ARCHITECTURES = {"x86_64": "amd64", "amd64": "amd64", "aarch64": "arm64", "arm64": "arm64"}
 

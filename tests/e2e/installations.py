@@ -1,0 +1,179 @@
+"""Installing Keywright as the guide says, by kustomize and by Helm, and taking it away again."""
+
+import datetime as dt
+import io
+import json
+import os
+import subprocess
+import tarfile
+from pathlib import Path
+from typing import Any, Protocol
+
+import yaml
+
+from keywright_local.certificates import CertificateAuthority
+from keywright_local.packaging_tools import find_packaging_tools
+from tests.e2e.kubectl import run
+from tests.e2e.places import Place
+
+__all__ = ["CRDS", "SYSTEM", "Helm", "Installation", "Kustomize", "write_certificates"]
+
+ROOT = Path(__file__).parents[2]
+SYSTEM = "keywright-system"
+CHART = ROOT / "deploy/chart/keywright"
+OVERLAYS = ROOT / "deploy/kustomize/overlays"
+CRDS = tuple(f"crd/{plural}.keywright.dev" for plural in ("apikeyclasses", "apikeys", "apikeyusages"))
+VERIFIER = "keywright-verifier.keywright-system.svc"
+
+# The verifier is told how its proxies say which request it is about: nginx does it by X-Original-….
+_ARGUMENT = "/spec/template/spec/containers/0/args/7"
+NGINX_ASKS = {
+    "target": {"kind": "Deployment", "name": "keywright-verifier"},
+    "patch": json.dumps(
+        [
+            {"op": "test", "path": _ARGUMENT, "value": "--request-from=path"},
+            {"op": "replace", "path": _ARGUMENT, "value": "--request-from=original"},
+        ]
+    ),
+}
+
+
+class Installation(Protocol):
+    """One way to install operator and gateway verifier."""
+
+    def install(self) -> None:
+        """Everything applied; pods may still be starting."""
+
+    def uninstall(self) -> None:
+        """Everything removed but the CRDs, and with them the ApiKeys."""
+
+
+class Kustomize:
+    """The overlays operator and verifier-gateway, with an image of one's own."""
+
+    def __init__(self, place: Place, folder: Path, certificates: Path) -> None:
+        self._place = place
+        self._folder = folder
+        self._certificates = certificates
+
+    def install(self) -> None:
+        kubectl = self._place.kubectl
+        kubectl("apply", "--server-side", "-k", self._own("operator"))
+        kubectl("wait", "--for=condition=Established", *CRDS)
+        kubectl.within(SYSTEM).apply(tls_secret(self._certificates))
+        kubectl("apply", "--server-side", "-k", self._own("verifier-gateway"))
+
+    def uninstall(self) -> None:
+        """As docs/guides/install.md takes it away."""
+        kubectl = self._place.kubectl
+        kubectl("delete", "-k", OVERLAYS / "verifier-gateway", "--ignore-not-found")
+        ours = ("-l", "app.kubernetes.io/name=keywright")
+        kubectl.within(SYSTEM)("delete", "deployments,poddisruptionbudgets,networkpolicies", *ours)
+        for folder in ("deploy/admission", "deploy/rbac"):
+            kubectl("delete", "-k", ROOT / folder, "--ignore-not-found")
+
+    def _own(self, overlay: str) -> Path:
+        """A kustomization of one's own on top of an overlay."""
+        folder = self._folder / overlay
+        folder.mkdir(parents=True, exist_ok=True)
+        image = self._place.keywright
+        kustomization = {
+            "apiVersion": "kustomize.config.k8s.io/v1beta1",
+            "kind": "Kustomization",
+            "resources": [os.path.relpath(OVERLAYS / overlay, folder.resolve())],
+            "images": [{"name": "keywright", "newName": image.name, "newTag": image.tag}],
+            "patches": [NGINX_ASKS] if overlay == "verifier-gateway" else [],
+        }
+        (folder / "kustomization.yaml").write_text(yaml.safe_dump(kustomization))
+        return folder
+
+
+class Helm:
+    """The chart. It begins with the version before this one, as long as the repository's history has one."""
+
+    def __init__(self, place: Place, folder: Path, certificates: Path) -> None:
+        self._place = place
+        self._certificates = certificates
+        self._program = find_packaging_tools().helm
+        self._environment = {
+            **os.environ,
+            **{f"HELM_{kind}_HOME": str(folder / f"helm-{kind.lower()}") for kind in ("CACHE", "CONFIG", "DATA")},
+            "KUBECONFIG": str(place.kubectl.kubeconfig),
+        }
+        #: The chart as it was before its version changed last; None without such a history.
+        self.previous = previous_chart(folder / "previous")
+
+    def install(self) -> None:
+        kubectl = self._place.kubectl
+        enforced = {"pod-security.kubernetes.io/enforce": "restricted"}
+        kubectl.apply({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": SYSTEM, "labels": enforced}})
+        kubectl.within(SYSTEM).apply(tls_secret(self._certificates))
+        self._upgrade(self.previous or CHART)
+
+    def upgrade(self) -> None:
+        """To the version of this checkout."""
+        self._upgrade(CHART)
+
+    def uninstall(self) -> None:
+        self._helm("uninstall", "keywright", "--ignore-not-found", "--wait", "--timeout=120s")
+        self._place.kubectl("delete", "namespace", "--ignore-not-found", SYSTEM)
+
+    def _upgrade(self, chart: Path) -> None:
+        image = self._place.keywright
+        values = {
+            "image.repository": image.name,
+            "image.tag": image.tag,
+            "verifier.enabled": "true",
+            "verifier.requestFrom": "original",
+        }
+        chosen = [f"--set={name}={value}" for name, value in values.items()]
+        self._helm("upgrade", "--install", "keywright", chart, *chosen, "--wait", "--timeout=180s")
+
+    def _helm(self, *arguments: str | Path) -> None:
+        run([self._program, *arguments, "--namespace", SYSTEM], environment=self._environment)
+
+
+def previous_chart(folder: Path) -> Path | None:
+    """The chart as it was last with another version than it has now."""
+    place = CHART.relative_to(ROOT)
+    now = yaml.safe_load((CHART / "Chart.yaml").read_text())["version"]
+    for commit in _git("log", "--format=%H", "--", str(place)).decode().split():
+        if not _git("ls-tree", commit, f"{place}/Chart.yaml"):
+            continue
+        if yaml.safe_load(_git("show", f"{commit}:{place}/Chart.yaml"))["version"] != now:
+            with tarfile.open(fileobj=io.BytesIO(_git("archive", commit, str(place)))) as tar:
+                tar.extractall(folder, filter="data")
+            return folder / place
+    return None
+
+
+def _git(*arguments: str) -> bytes:
+    """What git says; nothing where this is no checkout."""
+    return subprocess.run(["git", "-C", ROOT, *arguments], capture_output=True, check=False).stdout
+
+
+def tls_secret(certificates: Path) -> dict[str, Any]:
+    """What the gateway verifier serves with, and whose clients it believes."""
+    files = {"tls.crt": "server.crt", "tls.key": "server.key", "ca.crt": "ca.crt"}
+    return {
+        "apiVersion": "v1",
+        "kind": "Secret",
+        "metadata": {"name": "keywright-verifier-tls"},
+        "stringData": {name: (certificates / file).read_text() for name, file in files.items()},
+    }
+
+
+def write_certificates(folder: Path) -> Path:
+    """An authority, the verifier's certificate and that of the proxies (``tls.crt``); returns the folder."""
+    now = dt.datetime.now(dt.UTC)
+    authority = CertificateAuthority.create("keywright-e2e", now=now)
+    pairs = {
+        "server": authority.issue_for_server([VERIFIER], [], now=now),
+        "tls": authority.issue_for_client("proxy", [], now=now),
+    }
+    folder.mkdir()
+    (folder / "ca.crt").write_bytes(authority.key_pair.public)
+    for name, pair in pairs.items():
+        (folder / f"{name}.crt").write_bytes(pair.public)
+        (folder / f"{name}.key").write_bytes(pair.private)
+    return folder
