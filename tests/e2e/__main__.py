@@ -24,7 +24,7 @@ from tests.e2e.places import IMAGES, Images
 
 ROOT = Path(__file__).parents[2]
 BUILD = ROOT / "build/e2e"
-NGINX = "docker.io/library/keywright-e2e-nginx:dev"
+NGINX = "localhost/keywright-e2e-nginx:dev"
 
 
 def main(arguments: Sequence[str]) -> int:
