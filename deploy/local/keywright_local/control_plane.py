@@ -11,7 +11,6 @@ import json
 import signal
 import socket
 import tempfile
-import time
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from types import TracebackType
@@ -26,12 +25,11 @@ from keywright_local.identities import Identities
 from keywright_local.layout import Layout
 from keywright_local.ports import is_port_taken_message, pick_free_port
 from keywright_local.private_files import make_private_directory, write_private
-from keywright_local.processes import Supervisor, tail
+from keywright_local.processes import Supervisor
 
 __all__ = ["ControlPlane"]
 
 _READY_SECONDS = 120.0
-_POLL_SECONDS = 0.05
 _PORT_ATTEMPTS = 5
 # The path of a Unix socket may have 103 characters on some systems.
 _LONGEST_SOCKET_FOLDER = 90
@@ -240,15 +238,4 @@ class _Started:
         self.supervisor.start(component, [*command, *extra], log=self.layout.log(component))
 
     def _wait(self, is_met: Callable[[], bool], component: str) -> None:
-        deadline = time.monotonic() + _READY_SECONDS
-        while not is_met():
-            code = self.supervisor.exit_code(component)
-            if code is None and time.monotonic() < deadline:
-                time.sleep(_POLL_SECONDS)
-                continue
-            what = "is not ready" if code is None else f"ended with code {code}"
-            raise StartError(
-                f"{component} {what}.",
-                remedy="read the end of its log below.",
-                details=tail(self.layout.log(component)),
-            )
+        self.supervisor.wait_until(is_met, component, log=self.layout.log(component), patience=_READY_SECONDS)

@@ -11,7 +11,6 @@ import json
 import os
 import subprocess
 import tempfile
-import time
 from collections.abc import Callable
 from pathlib import Path
 from types import TracebackType
@@ -27,13 +26,12 @@ from keywright_local.node_binaries import NodeBinaries, find_node_binaries
 from keywright_local.node_components import CONTAINERD, KUBELET, NODE_NAME, PROXY, SCHEDULER, NodeLayout
 from keywright_local.node_images import write_image
 from keywright_local.node_space import NODE_ADDRESS
-from keywright_local.processes import Supervisor, tail
+from keywright_local.processes import Supervisor
 from keywright_local.versions import read_pinned_versions
 
 __all__ = ["Node"]
 
 _READY_SECONDS = 180.0
-_POLL_SECONDS = 0.1
 
 
 class Node:
@@ -166,18 +164,7 @@ class Node:
 
     def _wait(self, is_met: Callable[[], bool], component: str) -> None:
         assert self._supervisor is not None
-        deadline = time.monotonic() + _READY_SECONDS
-        while not is_met():
-            code = self._supervisor.exit_code(component)
-            if code is None and time.monotonic() < deadline:
-                time.sleep(_POLL_SECONDS)
-                continue
-            what = "is not ready" if code is None else f"ended with code {code}"
-            raise StartError(
-                f"{component} {what}.",
-                remedy="read the end of its log below.",
-                details=tail(self._layout.log(component)),
-            )
+        self._supervisor.wait_until(is_met, component, log=self._layout.log(component), patience=_READY_SECONDS)
 
 
 def _has_proxied() -> bool:

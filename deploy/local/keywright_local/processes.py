@@ -14,7 +14,7 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -66,6 +66,22 @@ class Supervisor:
         """How the program ended, negative for a signal; None while it runs."""
         code = self._ask({"do": "poll", "name": name})["code"]
         return None if code is None else int(code)
+
+    def wait_until(self, is_met: Callable[[], bool], name: str, *, log: Path, patience: float) -> None:
+        """Return once the program has come so far.
+
+        Raises:
+            StartError: if it has ended, or ``patience`` seconds are over.
+
+        """
+        deadline = time.monotonic() + patience
+        while not is_met():
+            code = self.exit_code(name)
+            if code is None and time.monotonic() < deadline:
+                time.sleep(_POLL_SECONDS)
+                continue
+            what = "is not ready" if code is None else f"ended with code {code}"
+            raise StartError(f"{name} {what}.", remedy="read the end of its log below.", details=tail(log))
 
     def stop(self, name: str, number: signal.Signals, *, patience: float = 30.0) -> None:
         """Signal a program and wait for its end; after ``patience`` seconds it is killed."""
