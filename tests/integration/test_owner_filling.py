@@ -8,12 +8,11 @@ from collections.abc import Sequence
 from typing import Any
 
 import pytest
-from kubernetes.client.exceptions import ApiException
 
 from keywright_local import ControlPlane
 from tests.integration.conftest import ROOT, Namespaces, apply
 from tests.support.kube import Kube, Manifest, eventually
-from tests.support.people import bind, key, succeeds
+from tests.support.people import await_owner_filling, bind, key, succeeds
 
 
 @pytest.fixture(scope="module")
@@ -30,20 +29,9 @@ def place(own_admin: Kube, make_namespace: Namespaces) -> str:
 
 @pytest.fixture
 def active(filling: ControlPlane, own_admin: Kube, place: str) -> None:
-    """The policy is at work: the administrator is a person too. Before that it may be asked and refuse for a while,
-    also after it was not asked yet.
-    """
+    """The policy is at work: the administrator is a person too."""
     assert filling
-
-    def is_filled() -> bool:
-        try:
-            return "owner" in own_admin.create(key(place))["spec"]
-        except ApiException as error:
-            if error.status != 503:
-                raise
-            return False
-
-    eventually(is_filled, within=60)
+    await_owner_filling(own_admin, place)
 
 
 def created_by(plane: ControlPlane, admin: Kube, place: str, user: str, groups: Sequence[str], **spec: Any) -> Manifest:

@@ -9,7 +9,7 @@ import pytest
 from keywright_local import ControlPlane
 from tests.integration.conftest import ROOT, apply
 from tests.support.kube import Kube
-from tests.support.people import key, refusal
+from tests.support.people import await_owner_filling, key, refusal
 from tests.support.processes import BIN, free_address, operator
 from tests.support.system_rows import ROWS
 from tests.support.terminal import Step, read_steps, shell
@@ -24,7 +24,8 @@ def cluster(
     """What the README of the project installs on a cluster: every policy, and an operator."""
     apply(own_plane, ROOT / "deploy/admission")
     account = own_plane.kubeconfig_for_service_account("keywright-system", "keywright-operator")
-    # The policies are at work once this is refused.
+    await_owner_filling(own_admin, "default")
+    # The others are at work once this is refused.
     own_admin.create({"kind": "ApiKeyClass", "metadata": {"name": "probe"}, "spec": {"roles": []}})
     refusal(lambda: own_admin.create(key("default", className="probe", role="admin")), status=422)
     own_admin.delete(None, "probe", kind="ApiKeyClass")

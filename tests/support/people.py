@@ -17,6 +17,7 @@ from tests.support.kube import Kube, Manifest, eventually
 __all__ = [
     "RBAC",
     "allowed",
+    "await_owner_filling",
     "bind",
     "bind_cluster",
     "grant",
@@ -100,6 +101,23 @@ def refusal(request: Callable[[], Any], status: int = 403, saying: str = "") -> 
         return None
 
     return eventually(look, within=30, what=saying) or ""
+
+
+def await_owner_filling(kube: Kube, namespace: str) -> None:
+    """Wait until owners are filled in for people. Until the API server has read a schema that has only just come, the
+    policy may answer 503, also after requests that it did not see. Nothing is created.
+    """
+    wanted = {"apiVersion": "keywright.dev/v1alpha1", **key(namespace)}
+
+    def is_filled() -> bool:
+        try:
+            return "owner" in kube.request("POST", kube.path("ApiKey", namespace), wanted, dryRun="All")["spec"]
+        except ApiException as error:
+            if error.status != 503:
+                raise
+            return False
+
+    eventually(is_filled, within=90)
 
 
 def refused_change(kube: Kube, namespace: str, name: str, patch: Manifest, saying: str = "") -> str:
