@@ -87,6 +87,21 @@ def test_a_revoked_key_does_not_come_back_by_the_secret_that_was_kept(
     assert get(verifying, X_API_Key=plain)[0] == 401
 
 
+def test_the_end_is_marked_also_where_the_class_is_gone(
+    issue: Callable[..., str], admin: Kube, namespace: str, make_class: Callable[..., str]
+) -> None:
+    """Whoever makes the class anew does not bring the key back by that."""
+    name = make_class(**CHEAP)
+    issue(className=name, secret={"deletionPolicy": "Retain", "whenInactive": "Keep"})
+    admin.delete(None, name, kind="ApiKeyClass")
+    admin.wait(namespace, "key", Stalled="True/ClassNotFound")
+    try:
+        admin.patch(namespace, "key", {"spec": {"revoked": True}})
+        eventually(lambda: "keywright.dev/ended" in secret_of(admin, namespace)["metadata"]["annotations"])
+    finally:
+        admin.create({"kind": "ApiKeyClass", "metadata": {"name": name}, "spec": CHEAP})
+
+
 def test_a_restore_brings_the_key_back(issue: Callable[..., str], admin: Kube, namespace: str, verifying: str) -> None:
     """Without the annotation it says how; with it the same key is accepted again, as old as it was, and none is minted."""
     plain = issue(ttl="90d", secret={"template": {"data": {"copy": "$(key)"}}})

@@ -23,7 +23,7 @@ def adoptable(name: str, uid: str, apikey: str, *, is_misnamed: bool) -> Problem
         f"{misnamed}the Secret {name} (UID {uid}) exists and this ApiKey has never had a key: if it was restored, "
         f"let it adopt the Secret and the key in it by kubectl annotate apikey {apikey} --overwrite "
         f"keywright.dev/adopt-secret={uid} (takes the verb adopt on apikeys); to get a new key instead, "
-        "delete the Secret",
+        "or if its key was revoked, delete the Secret",
     )
 
 

@@ -8,7 +8,7 @@ from random import Random
 
 from keywright.domain import adoption, hashing
 from keywright.domain.apikey import ENDED, InvalidSpec, KeyRecord, KeySpec, RecordState, Status
-from keywright.domain.delivery import Absent, Ours, SecretFacts, SecretView, classify
+from keywright.domain.delivery import ENDED_ANNOTATION, Absent, Ours, SecretFacts, SecretView, classify
 from keywright.domain.keyclass import KeyClass
 from keywright.domain.plainkey import PlainKey
 from keywright.domain.plan import WRITER_PATIENCE
@@ -162,6 +162,9 @@ class Handover:
             is_rendered = True
             if key is not None and record is not None and key_class is not None:
                 is_rendered = manifests.is_rendered(found, _target(at, key_class), key=key, issued_at=record.issued_at)
+            elif record is not None and at.status.phase in ENDED:
+                # Also without a class nobody is to adopt it.
+                is_rendered = ENDED_ANNOTATION in facts.annotations
             facts = manifests.secret_facts(
                 found, holds=record.id if record is not None else None, key=key, is_rendered=is_rendered
             )
