@@ -26,7 +26,7 @@ _ALL_OTHERS = "other"
 _LONGEST_PATH = 256
 _METHOD = re.compile(rb"[!#$%&'*+\-.^_`|~0-9A-Za-z]{1,32}")
 # The secret part of a key and its checksum, which somebody may have put into a path.
-_SECRET = re.compile(rb"(_|%5[Ff])[0-9A-Za-z]{49}")
+_SECRET = re.compile(rb"(_|%(?:25)*5[Ff])[0-9A-Za-z]{49}")
 # These verdicts are given only once the secret is proven: then it is known who asked.
 _PROVEN = frozenset(
     {

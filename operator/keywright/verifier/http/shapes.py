@@ -84,7 +84,10 @@ class Shapes:
         self._unlearnt = _ONE_IN - 1
         name, value = credential
         found = _CARRIED.fullmatch(value)
-        if found is None or len(head) > LONGEST or b"?" in head or _KEYS.findall(head) != [found[2]]:
+        if found is None or len(head) > LONGEST or _KEYS.findall(head) != [found[2]]:
+            return
+        # A query may hold a secret, and what is encoded may be the key once more.
+        if b"?" in head or b"%" in head or name in dict(said.told):
             return
         names = {line.partition(b":")[0].lower() for line in head.split(b"\r\n")[1:-2]}
         if name in _OPEN or not names - {name} <= _OPEN:

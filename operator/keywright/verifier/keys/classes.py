@@ -96,7 +96,10 @@ class Classes:
         if gone:
             remedy = "" if self._wanted else "; accepted is the default class: name others with --class"
             logger.warning("keys of %s are refused from now on%s", ", ".join(sorted(gone)), remedy)
-        logger.info("accepting keys of %s", ", ".join(acceptance.classes) or "no class: none exists")
+        nothing = (
+            f"no class yet: waiting for {', '.join(self._wanted)}" if self._wanted else "no class: there is no default"
+        )
+        logger.info("accepting keys of %s", ", ".join(acceptance.classes) or nothing)
         self._publish(acceptance)
 
 
