@@ -88,7 +88,7 @@ def _up(options: argparse.Namespace) -> int:
 
 def _down(options: argparse.Namespace) -> int:
     was_up = take_down(options.directory)
-    report_to_stderr("down, its data are removed" if was_up else "nothing was up")
+    report_to_stderr(f"{options.directory}: " + ("down, its data are removed" if was_up else "nothing was up"))
     return 0
 
 

@@ -7,6 +7,7 @@ import logging
 import os
 import sys
 from collections.abc import Mapping, Sequence
+from functools import partial
 from importlib.metadata import version
 
 from keywright.cli import logs
@@ -56,6 +57,7 @@ def main(arguments: Sequence[str] | None = None, environment: Mapping[str, str] 
 def _parser(command: str | None, environment: Mapping[str, str]) -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="keywright",
+        allow_abbrev=False,
         description="API keys as Kubernetes resources.",
         epilog=EPILOG,
         formatter_class=argparse.RawDescriptionHelpFormatter,
@@ -75,17 +77,18 @@ def _parser(command: str | None, environment: Mapping[str, str]) -> argparse.Arg
         help="least level that is logged (default: info; KEYWRIGHT_LOG_LEVEL)",
     )
     commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
-    form = argparse.RawDescriptionHelpFormatter
-    operator = commands.add_parser(
-        "operator", parents=[shared], help="issue keys: reconcile ApiKeys", epilog=EPILOG, formatter_class=form
+    add = partial(
+        commands.add_parser,
+        parents=[shared],
+        epilog=EPILOG,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+        # What is nearly a flag is a mistake, and may have been meant to restrict.
+        allow_abbrev=False,
     )
-    verifier = commands.add_parser(
-        "verifier", parents=[shared], help="judge requests against ApiKeys", epilog=EPILOG, formatter_class=form
-    )
-    commands.add_parser("crds", parents=[shared], help="print the CRDs as YAML", epilog=EPILOG, formatter_class=form)
-    rules_parser = commands.add_parser(
-        "rules", parents=[shared], help="test a rules file", epilog=EPILOG, formatter_class=form
-    )
+    operator = add("operator", help="issue keys: reconcile ApiKeys")
+    verifier = add("verifier", help="judge requests against ApiKeys")
+    add("crds", help="print the CRDs as YAML")
+    rules_parser = add("rules", help="test a rules file")
     if command == "operator":
         _require("kopf", "operator")
         from keywright.handlers import settings  # noqa: PLC0415 - each process loads only what it needs

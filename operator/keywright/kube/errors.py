@@ -21,7 +21,8 @@ class ApiError(KeywrightError):
     """The API server refused a request. ``status`` is the HTTP status, ``reason`` Kubernetes' own word."""
 
     def __init__(self, status: int, reason: str, what: str) -> None:
-        super().__init__(f"{what}: the API server answered {status} {reason}")
+        answered = f"answered {status} {reason}" if status else f"did not answer ({reason})"
+        super().__init__(f"{what}: the API server {answered}")
         self.status = status
         self.reason = reason
 
