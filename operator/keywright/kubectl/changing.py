@@ -72,6 +72,10 @@ def revoke(
     def change(cluster: Cluster, found: Manifest) -> str:
         return _revoke(cluster, found, reason)
 
+    for flag, value in (("--owner", owner), ("-l", selector)):
+        if value is not None and not value.strip():
+            # An API server reads an empty selector as one that picks everything.
+            raise click.UsageError(f"{flag} is empty, which would pick too much: is a variable of your shell not set?")
     if names and (owner or selector):
         raise click.UsageError("give names, or --owner and -l, not both")
     if not owner and not selector:
