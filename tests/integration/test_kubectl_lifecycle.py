@@ -305,6 +305,20 @@ def test_another_secret_behind_a_known_id_is_not_valid(run: Run) -> None:
     plain = made(run, "ci")
     body = plain[:-49] + "A" * 43
     forged = body + plainkey.checksum(body)
+def test_a_key_of_a_class_that_allows_its_namespace_no_more_is_not_valid(
+    run: Run, admin: Kube, namespace: str, make_class: Callable[..., str]
+) -> None:
+    """Nothing of the spec says so, and the time does not either: the operator does, as verifiers see it."""
+    strict = make_class()
+    plain = made(run, "ci", "--class", strict)
+    assert run("verify", given=plain).status == 0
+    admin.patch(None, strict, {"spec": {"allowedNamespaces": {"matchLabels": {"for": "others"}}}}, kind="ApiKeyClass")
+    admin.wait(namespace, "ci", Active="False/ClassNotAllowed")
+    done = run("verify", given=plain)
+    assert (done.status, done.out) == (3, "")
+    assert done.err.startswith(f"not valid: ClassNotAllowed: the operator says of {namespace}/ci: ")
+
+
     done = run("verify", given=forged)
     assert done.status == 3
     assert done.err.startswith("not valid: wrong secret")
