@@ -8,7 +8,7 @@ import click
 from keywright.errors import KeywrightError
 from keywright.kube.resources import APIKEYS
 from keywright.kubectl.cluster import Cluster, Manifest, RequestError
-from keywright.kubectl.finding import find_key, owned_by
+from keywright.kubectl.finding import LONGEST, find_key, owned_by
 from keywright.kubectl.options import at_cluster, key_argument
 from keywright.kubectl.output import say
 from keywright.kubectl.reading import print_list, standings
@@ -116,7 +116,7 @@ def _change_named(cluster: Cluster, names: Sequence[str], change: Change) -> Non
 
 def _change_all(cluster: Cluster, targets: Sequence[str | Manifest], change: Change) -> None:
     failed = 0
-    for each in targets:
+    for place, each in enumerate(targets, start=1):
         label = each if isinstance(each, str) else each["metadata"]["name"]
         try:
             found = find_key(cluster, each) if isinstance(each, str) else each
@@ -126,7 +126,8 @@ def _change_all(cluster: Cluster, targets: Sequence[str | Manifest], change: Cha
             if len(targets) == 1 or (isinstance(error, RequestError) and error.status == 0):
                 raise
             failed += 1
-            say(f"{label}: {error}")
+            # What is too long for a name may be a mistyped key.
+            say(f"{label if len(label) <= LONGEST else f'argument {place}'}: {error}")
         else:
             metadata = found["metadata"]
             where = f" in namespace {metadata['namespace']}" if cluster.scope is None else ""

@@ -9,9 +9,10 @@ from keywright.errors import KeywrightError
 from keywright.kube.resources import APIKEYS
 from keywright.kubectl.cluster import Cluster, Manifest, RequestError
 
-__all__ = ["find_key", "has_id", "owned_by"]
+__all__ = ["LONGEST", "check_length", "find_key", "has_id", "owned_by"]
 
 LONGEST = 63  # characters of a name; plain keys have more
+_UID = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}", re.ASCII)
 _OBJECT_NAME = re.compile(r"[a-z0-9]([-.a-z0-9]*[a-z0-9])?", re.ASCII)
 
 
@@ -22,12 +23,13 @@ def find_key(cluster: Cluster, reference: str) -> Manifest:
         KeywrightError: if nothing in the namespace is called so.
 
     """
-    if len(reference) > LONGEST:
-        # It may well be a plain key, so it is neither sent nor repeated.
-        raise KeywrightError(
-            "that is too long for the name of an ApiKey, a key id or a UID: if it is a plain key, your shell remembers "
-            "it now, so rotate it with --now"
-        )
+    check_length(reference)
+    others: list[Manifest] | None = None
+    if _UID.fullmatch(reference):
+        others = list(_others(cluster))
+        for each in others:
+            if each["metadata"]["uid"] == reference:
+                return each
     if _OBJECT_NAME.fullmatch(reference):
         try:
             return cluster.get(APIKEYS, cluster.namespace, reference)
@@ -50,6 +52,20 @@ def find_key(cluster: Cluster, reference: str) -> Manifest:
 def has_id(manifest: Mapping[str, Any], wanted: str) -> bool:
     """Whether that is its UID, or the id of one of its keys."""
     return wanted == manifest["metadata"]["uid"] or any(
+def check_length(name: str) -> None:
+    """Refuse what is too long for a name: it may well be a plain key, so it is neither sent nor repeated.
+
+    Raises:
+        KeywrightError: if it is.
+
+    """
+    if len(name) > LONGEST:
+        raise KeywrightError(
+            "that is too long for the name of an ApiKey, a key id or a UID: if it is a plain key, your shell remembers "
+            "it now, so rotate it with --now"
+        )
+
+
         each["id"] == wanted for each in manifest.get("status", {}).get("keys") or ()
     )
 

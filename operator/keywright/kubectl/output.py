@@ -38,8 +38,8 @@ def clean(text: str) -> str:
 
 
 def say(text: str) -> None:
-    """One line for people, on standard error."""
-    click.echo(clean(text), err=True)
+    """One line for people, on standard error. A plain key that was typed in the wrong place is not repeated."""
+    click.echo(clean(redact(text)), err=True)
 
 
 def progress(text: str) -> AbstractContextManager[object]:

@@ -104,7 +104,7 @@ def test_without_its_extra_it_says_how_to_install_it() -> None:
     code = "import sys; sys.modules['click'] = None; from keywright.kubectl.main import main; sys.exit(main())"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=60, check=False)
     assert done.returncode == 1
-    assert "pip install 'keywright[cli]'" in done.stderr
+    assert "pip install '.[cli]' in the checkout" in done.stderr
     assert len(done.stderr.splitlines()) == 1
 
 
@@ -177,6 +177,32 @@ def test_a_key_among_the_arguments_is_not_repeated(arguments: list[str], tmp_pat
     assert done.status in (1, 2)
     assert "rotate" in done.err
     assert PLAIN[-40:] not in done.out + done.err
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        [PLAIN],
+        [f"--{PLAIN}"],
+        ["show", f"--{PLAIN}"],
+        ["show", "x", PLAIN],
+        ["verify", "--file", PLAIN],
+        ["create", PLAIN],
+        ["create", PLAIN, "--dry-run", "client"],
+        ["create", PLAIN[:-1], "--dry-run", "client"],
+        ["create", "x", "--ttl", PLAIN],
+        ["list", "-n", "x", "--context", PLAIN],
+        ["list", "--kubeconfig", PLAIN],
+        ["suspend", PLAIN, PLAIN],
+        ["suspend", PLAIN[:-1], "x"],
+    ],
+    ids=lambda given: " ".join(given).replace(PLAIN, "KEY").replace(PLAIN[:-1], "KE"),
+)
+def test_a_key_in_the_place_of_anything_is_cut_out(arguments: list[str], tmp_path: Path) -> None:
+    """Whoever says the error: click, this program, or the system."""
+    done = apikey(_unreachable(tmp_path), *arguments)
+    assert done.status in (1, 2)
+    assert PLAIN[-49:-1] not in done.out + done.err
 
 
 def test_a_reader_that_has_gone_is_no_error_message() -> None:
