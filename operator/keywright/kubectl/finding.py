@@ -19,6 +19,8 @@ _OBJECT_NAME = re.compile(r"[a-z0-9]([-.a-z0-9]*[a-z0-9])?", re.ASCII)
 def find_key(cluster: Cluster, reference: str) -> Manifest:
     """The ApiKey of that name; if there is none, the one with that key id or UID.
 
+    What has the form of a UID is one first: a UID is a legal name too, and nobody may take it as one from its object.
+
     Raises:
         KeywrightError: if nothing in the namespace is called so.
 
@@ -36,7 +38,8 @@ def find_key(cluster: Cluster, reference: str) -> Manifest:
         except RequestError as error:
             if error.status != 404:
                 raise
-    others = list(_others(cluster))
+    if others is None:
+        others = list(_others(cluster))
     for each in others:
         if has_id(each, reference):
             return each
@@ -49,9 +52,6 @@ def find_key(cluster: Cluster, reference: str) -> Manifest:
     raise KeywrightError(f"there is no ApiKey {reference} in namespace {cluster.namespace}{hint}")
 
 
-def has_id(manifest: Mapping[str, Any], wanted: str) -> bool:
-    """Whether that is its UID, or the id of one of its keys."""
-    return wanted == manifest["metadata"]["uid"] or any(
 def check_length(name: str) -> None:
     """Refuse what is too long for a name: it may well be a plain key, so it is neither sent nor repeated.
 
@@ -66,6 +66,9 @@ def check_length(name: str) -> None:
         )
 
 
+def has_id(manifest: Mapping[str, Any], wanted: str) -> bool:
+    """Whether that is its UID, or the id of one of its keys."""
+    return wanted == manifest["metadata"]["uid"] or any(
         each["id"] == wanted for each in manifest.get("status", {}).get("keys") or ()
     )
 
