@@ -95,12 +95,12 @@ def revoke(
         say(f"nothing to do: all that were found ({len(picked)}) are revoked already")
         return
     if not yes:
-        _confirm(standings(cluster, live))
+        _confirm(standings(cluster, live), has_namespaces=cluster.scope is None)
     _change_all(cluster, live, change)
 
 
-def _confirm(found: Sequence[Standing]) -> None:
-    print_list(found, to_stderr=True)
+def _confirm(found: Sequence[Standing], *, has_namespaces: bool) -> None:
+    print_list(found, has_namespaces=has_namespaces, to_stderr=True)
     count = f"{len(found)} key{'s' if len(found) > 1 else ''}"
     if not sys.stdin.isatty():
         raise KeywrightError(f"nothing was revoked: say --yes to revoke {count} without being asked")
