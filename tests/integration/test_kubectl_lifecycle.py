@@ -83,6 +83,11 @@ def test_a_key_that_cannot_be_issued_says_why_at_once(run: Run) -> None:
     assert done.status == 1
     assert "InvalidSpec" in done.err
     assert done.out == ""
+    advice = re.search(
+        r"the ApiKey is there all the same: kubectl apikey (delete rotating) -n \S+ takes it away", done.err
+    )
+    assert advice is not None
+    assert run(*advice[1].split()).out == "apikey/rotating deleted\n"
 
 
 def test_a_key_that_is_delivered_once_is_acknowledged_after_it_was_printed(
@@ -300,11 +305,6 @@ def test_a_key_of_another_class_is_known_by_its_prefix(run: Run) -> None:
     assert "begin kw_live_" in done.err
 
 
-def test_another_secret_behind_a_known_id_is_not_valid(run: Run) -> None:
-    """The hash decides, not the id: ids are public."""
-    plain = made(run, "ci")
-    body = plain[:-49] + "A" * 43
-    forged = body + plainkey.checksum(body)
 def test_a_key_of_a_class_that_allows_its_namespace_no_more_is_not_valid(
     run: Run, admin: Kube, namespace: str, make_class: Callable[..., str]
 ) -> None:
@@ -319,6 +319,11 @@ def test_a_key_of_a_class_that_allows_its_namespace_no_more_is_not_valid(
     assert done.err.startswith(f"not valid: ClassNotAllowed: the operator says of {namespace}/ci: ")
 
 
+def test_another_secret_behind_a_known_id_is_not_valid(run: Run) -> None:
+    """The hash decides, not the id: ids are public."""
+    plain = made(run, "ci")
+    body = plain[:-49] + "A" * 43
+    forged = body + plainkey.checksum(body)
     done = run("verify", given=forged)
     assert done.status == 3
     assert done.err.startswith("not valid: wrong secret")

@@ -86,6 +86,9 @@ def create(
         except KeyboardInterrupt:
             say(f"the ApiKey is there all the same: kubectl apikey reveal {name} prints its key")
             raise
+        except KeywrightError:
+            say(f"the ApiKey is there all the same: kubectl apikey delete {name} -n {cluster.namespace} takes it away")
+            raise
     if form is not None:
         print_documents([made], form)
     elif wait is False:
