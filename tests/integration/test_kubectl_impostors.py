@@ -2,6 +2,7 @@
 
 import base64
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -29,12 +30,15 @@ def status(**fields: Any) -> Status:
     """That of an ApiKey whose key is :data:`PLAIN`."""
     mine: KeyRecord = record(PLAIN)
     conditions = (said("Active", "True", "KeyIssued"), said("SecretDelivered", "True", "KeyIssued"))
-    return Status(
-        **{
-            "observed_generation": 1, "phase": Phase.ACTIVE, "class_name": "default", "keys": (mine,),
-            "current_key_id": mine.id, "conditions": conditions,
-        } | fields
-    )  # fmt: skip
+    fresh = Status(
+        observed_generation=1,
+        phase=Phase.ACTIVE,
+        class_name="default",
+        keys=(mine,),
+        current_key_id=mine.id,
+        conditions=conditions,
+    )
+    return replace(fresh, **fields)
 
 
 @pytest.fixture

@@ -310,7 +310,9 @@ def test_a_key_of_a_class_that_allows_its_namespace_no_more_is_not_valid(
 ) -> None:
     """Nothing of the spec says so, and the time does not either: the operator does, as verifiers see it."""
     strict = make_class()
-    plain = made(run, "ci", "--class", strict)
+    admin.apikey(namespace, "ci", className=strict)
+    admin.wait(namespace, "ci", Active="True")
+    plain = admin.plain_key(namespace, "ci")
     assert run("verify", given=plain).status == 0
     admin.patch(None, strict, {"spec": {"allowedNamespaces": {"matchLabels": {"for": "others"}}}}, kind="ApiKeyClass")
     admin.wait(namespace, "ci", Active="False/ClassNotAllowed")

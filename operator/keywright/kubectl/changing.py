@@ -55,7 +55,7 @@ examples:
   kubectl apikey revoke -l team=payments --yes
 
 \b
-Where keys are picked by owner or label they are listed first, and you are asked.
+Where keys are picked by owner or label they are listed first, and you are asked. Of names nothing is asked.
 """
 )
 @key_argument(several=True)
