@@ -83,6 +83,11 @@ def test_a_key_that_cannot_be_issued_says_why_at_once(run: Run) -> None:
     assert done.status == 1
     assert "InvalidSpec" in done.err
     assert done.out == ""
+    advice = re.search(
+        r"the ApiKey is there all the same: kubectl apikey (delete rotating) -n \S+ takes it away", done.err
+    )
+    assert advice is not None
+    assert run(*advice[1].split()).out == "apikey/rotating deleted\n"
 
 
 def test_a_key_that_is_delivered_once_is_acknowledged_after_it_was_printed(
@@ -298,6 +303,22 @@ def test_a_key_of_another_class_is_known_by_its_prefix(run: Run) -> None:
     assert done.status == 3
     assert done.err.startswith("not valid: another class: it begins kw_test_")
     assert "begin kw_live_" in done.err
+
+
+def test_a_key_of_a_class_that_allows_its_namespace_no_more_is_not_valid(
+    run: Run, admin: Kube, namespace: str, make_class: Callable[..., str]
+) -> None:
+    """Nothing of the spec says so, and the time does not either: the operator does, as verifiers see it."""
+    strict = make_class()
+    admin.apikey(namespace, "ci", className=strict)
+    admin.wait(namespace, "ci", Active="True")
+    plain = admin.plain_key(namespace, "ci")
+    assert run("verify", given=plain).status == 0
+    admin.patch(None, strict, {"spec": {"allowedNamespaces": {"matchLabels": {"for": "others"}}}}, kind="ApiKeyClass")
+    admin.wait(namespace, "ci", Active="False/ClassNotAllowed")
+    done = run("verify", given=plain)
+    assert (done.status, done.out) == (3, "")
+    assert done.err.startswith(f"not valid: ClassNotAllowed: the operator says of {namespace}/ci: ")
 
 
 def test_another_secret_behind_a_known_id_is_not_valid(run: Run) -> None:

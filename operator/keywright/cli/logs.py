@@ -2,23 +2,17 @@
 
 import json
 import logging
-import re
 import sys
 from datetime import UTC, datetime
 
+from keywright.domain.plainkey import redact
+
 __all__ = ["configure"]
-
-# The last line of defence: nothing logs a plain key, and if something did, this would cut it out.
-_PLAIN_KEY = re.compile(r"(_[0-9A-Za-z]{12}_)[0-9A-Za-z]{49}")
-
-
-def _redacted(text: str) -> str:
-    return _PLAIN_KEY.sub(r"\1[redacted]", text)
 
 
 class _HumanFormatter(logging.Formatter):
     def format(self, record: logging.LogRecord) -> str:
-        return _redacted(super().format(record))
+        return redact(super().format(record))
 
     def formatMessage(self, record: logging.LogRecord) -> str:  # noqa: N802 - logging's name
         # A message may quote what a user wrote: one record stays one line, and no terminal obeys it.
@@ -36,7 +30,7 @@ class _JsonFormatter(logging.Formatter):
         }
         if record.exc_info:
             line["trace"] = self.formatException(record.exc_info)
-        return _redacted(json.dumps(line, ensure_ascii=False))
+        return redact(json.dumps(line, ensure_ascii=False))
 
 
 def configure(*, form: str, level: str) -> None:

@@ -21,6 +21,7 @@ __all__ = [
     "generate",
     "mask",
     "parse",
+    "redact",
 ]
 
 ALPHABET = "0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz"
@@ -33,6 +34,8 @@ MAX_LENGTH = 20 + 1 + ID_LENGTH + 1 + SECRET_LENGTH + CHECKSUM_LENGTH
 # The tail is of fixed width and holds no underscore, so matching from the right is one anchored pattern
 # even though a prefix may hold underscores itself.
 _SHAPE = re.compile(r"([a-z][a-z0-9]*(?:_[a-z0-9]+)*)_([0-9A-Za-z]{12})_([0-9A-Za-z]{43})([0-9A-Za-z]{6})", re.ASCII)
+
+_ANYWHERE = re.compile(r"(_[0-9A-Za-z]{12}_)[0-9A-Za-z]{49}")
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,3 +100,10 @@ def parse(text: str) -> PlainKey | Malformed:
 def mask(prefix: str, key_id: str) -> str:
     """The public face of a plain key, for people: ``kw_live_4hJk29sLmQ0z_…``."""
     return f"{prefix}_{key_id}_…"
+
+
+def redact(text: str) -> str:
+    """The text with the secret cut out of whatever in it is shaped like a plain key: the last line of defence of what
+    is logged or said to people.
+    """
+    return _ANYWHERE.sub(r"\1[redacted]", text)

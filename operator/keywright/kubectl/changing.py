@@ -8,7 +8,7 @@ import click
 from keywright.errors import KeywrightError
 from keywright.kube.resources import APIKEYS
 from keywright.kubectl.cluster import Cluster, Manifest, RequestError
-from keywright.kubectl.finding import find_key, owned_by
+from keywright.kubectl.finding import LONGEST, find_key, owned_by
 from keywright.kubectl.options import at_cluster, key_argument
 from keywright.kubectl.output import say
 from keywright.kubectl.reading import print_list, standings
@@ -55,7 +55,7 @@ examples:
   kubectl apikey revoke -l team=payments --yes
 
 \b
-Where keys are picked by owner or label they are listed first, and you are asked.
+Where keys are picked by owner or label they are listed first, and you are asked. Of names nothing is asked.
 """
 )
 @key_argument(several=True)
@@ -72,6 +72,10 @@ def revoke(
     def change(cluster: Cluster, found: Manifest) -> str:
         return _revoke(cluster, found, reason)
 
+    for flag, value in (("--owner", owner), ("-l", selector)):
+        if value is not None and not value.strip():
+            # An API server reads an empty selector as one that picks everything.
+            raise click.UsageError(f"{flag} is empty, which would pick too much: is a variable of your shell not set?")
     if names and (owner or selector):
         raise click.UsageError("give names, or --owner and -l, not both")
     if not owner and not selector:
@@ -91,12 +95,12 @@ def revoke(
         say(f"nothing to do: all that were found ({len(picked)}) are revoked already")
         return
     if not yes:
-        _confirm(standings(cluster, live))
+        _confirm(standings(cluster, live), has_namespaces=cluster.scope is None)
     _change_all(cluster, live, change)
 
 
-def _confirm(found: Sequence[Standing]) -> None:
-    print_list(found, to_stderr=True)
+def _confirm(found: Sequence[Standing], *, has_namespaces: bool) -> None:
+    print_list(found, has_namespaces=has_namespaces, to_stderr=True)
     count = f"{len(found)} key{'s' if len(found) > 1 else ''}"
     if not sys.stdin.isatty():
         raise KeywrightError(f"nothing was revoked: say --yes to revoke {count} without being asked")
@@ -112,7 +116,7 @@ def _change_named(cluster: Cluster, names: Sequence[str], change: Change) -> Non
 
 def _change_all(cluster: Cluster, targets: Sequence[str | Manifest], change: Change) -> None:
     failed = 0
-    for each in targets:
+    for place, each in enumerate(targets, start=1):
         label = each if isinstance(each, str) else each["metadata"]["name"]
         try:
             found = find_key(cluster, each) if isinstance(each, str) else each
@@ -122,7 +126,8 @@ def _change_all(cluster: Cluster, targets: Sequence[str | Manifest], change: Cha
             if len(targets) == 1 or (isinstance(error, RequestError) and error.status == 0):
                 raise
             failed += 1
-            say(f"{label}: {error}")
+            # What is too long for a name may be a mistyped key.
+            say(f"{label if len(label) <= LONGEST else f'argument {place}'}: {error}")
         else:
             metadata = found["metadata"]
             where = f" in namespace {metadata['namespace']}" if cluster.scope is None else ""

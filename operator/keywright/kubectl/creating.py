@@ -10,6 +10,7 @@ from keywright.errors import KeywrightError
 from keywright.kube.resources import APIKEYS
 from keywright.kubectl.cluster import Cluster, Manifest, Target, connect
 from keywright.kubectl.delivering import hand_over, status_of, wait_for_delivery
+from keywright.kubectl.finding import check_length
 from keywright.kubectl.options import DURATION, form_option, timeout_option, with_target
 from keywright.kubectl.output import print_documents, say
 
@@ -66,6 +67,7 @@ def create(
     *, target: Target, name: str, wait: bool | None, timeout: str, dry_run: str | None, form: str | None, **asked: Any
 ) -> None:
     """Make a key, wait for it, and print it once."""
+    check_length(name)
     _check(asked, dry_run=dry_run, wait=wait)
     manifest = _manifest(name, asked)
     if dry_run == "client":
@@ -83,6 +85,9 @@ def create(
             made = wait_for_delivery(cluster, made, parse_duration(timeout))
         except KeyboardInterrupt:
             say(f"the ApiKey is there all the same: kubectl apikey reveal {name} prints its key")
+            raise
+        except KeywrightError:
+            say(f"the ApiKey is there all the same: kubectl apikey delete {name} -n {cluster.namespace} takes it away")
             raise
     if form is not None:
         print_documents([made], form)

@@ -1,6 +1,7 @@
 """Waiting for a key and taking it from its Secret. From here the plain key goes to standard output and nowhere else.
 
-A Secret is believed only if it has the UID that the operator has recorded, and its key only if a record has its id.
+A Secret is believed only if it has the UID that the operator has recorded, and its key only if it is the one behind
+the hash of the record with its id: who may edit Secrets can put another in its place.
 """
 
 import base64
@@ -12,6 +13,7 @@ from datetime import timedelta
 
 from keywright.api.apikey import read_spec
 from keywright.api.status import read_status
+from keywright.domain import hashing
 from keywright.domain.apikey import Delivery, InvalidSpec, KeySpec, RecordState, Status
 from keywright.domain.conditions import Condition, ConditionStatus, ConditionType, find
 from keywright.domain.delivery import ACKNOWLEDGED_ANNOTATION
@@ -139,8 +141,13 @@ def _take(cluster: Cluster, found: Manifest, spec: KeySpec) -> tuple[PlainKey, M
                 f"in it is believed: see kubectl apikey show {name}"
             )
         plain = _read_key(secret, spec.secret_key)
-        live = {each.id for each in status.keys if each.state is not RecordState.RETIRING}
+        live = {each.id: each.hash for each in status.keys if each.state is not RecordState.RETIRING}
         if plain is not None and plain.key_id in live:
+            if not hashing.verify(live[plain.key_id], plain.text):
+                raise KeywrightError(
+                    f"the key in Secret {secret['metadata']['name']} is not the one that was issued for {name}, so "
+                    f"somebody has changed it: kubectl apikey rotate {name} --now has another one delivered"
+                )
             return plain, secret
         time.sleep(PAUSE)
         found = cluster.get(APIKEYS, namespace, name)

@@ -3,6 +3,7 @@
 Whatever goes wrong ends here as one line and an exit status; a traceback never reaches a person.
 """
 
+import io
 import logging
 import os
 import sys
@@ -24,7 +25,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         from keywright.kubectl.completion import COMPLETE_VARIABLE  # noqa: PLC0415 - see above
         from keywright.kubectl.output import say  # noqa: PLC0415 - see above
     except ModuleNotFoundError as error:
-        sys.stderr.write(f"kubectl apikey: {error.name} is not installed: pip install 'keywright[cli]'\n")
+        sys.stderr.write(f"kubectl apikey: {error.name} is not installed: pip install '.[cli]' in the checkout\n")
         return FAILED
     # Of the Kubernetes client: why a credential plugin failed. All else it logs is ours to say.
     logging.basicConfig(format="kubectl apikey: %(message)s", level=logging.ERROR)
@@ -37,7 +38,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
         say(f"kubectl apikey: {error}")
         return FAILED
     except click.ClickException as error:
-        error.show()
+        # Printed by click itself, what was typed would be repeated as it is.
+        shown = io.StringIO()
+        error.show(shown)
+        for line in shown.getvalue().splitlines():
+            say(line)
         return WRONG_USAGE
     except (click.Abort, KeyboardInterrupt):
         say("kubectl apikey: interrupted")

@@ -2,6 +2,7 @@
 
 import copy
 import json
+import re
 from collections.abc import Iterable, Sequence
 from contextlib import AbstractContextManager
 from enum import StrEnum
@@ -12,6 +13,7 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
+from keywright.domain.plainkey import redact
 from keywright.kubectl.cluster import Manifest
 
 __all__ = ["Tone", "clean", "print_documents", "print_fields", "print_table", "progress", "say"]
@@ -19,6 +21,7 @@ __all__ = ["Tone", "clean", "print_documents", "print_fields", "print_table", "p
 NAME_PREFIX = "apikey.keywright.dev/"
 # Enough for any row: what is piped is for programs, which want it whole.
 PIPE_WIDTH = 4000
+_TRAILING_BLANKS = re.compile(r" +((?:\x1b\[[0-9;]*m)*)$", re.MULTILINE)
 
 
 class Tone(StrEnum):
@@ -35,8 +38,8 @@ def clean(text: str) -> str:
 
 
 def say(text: str) -> None:
-    """One line for people, on standard error."""
-    click.echo(clean(text), err=True)
+    """One line for people, on standard error. A plain key that was typed in the wrong place is not repeated."""
+    click.echo(clean(redact(text)), err=True)
 
 
 def progress(text: str) -> AbstractContextManager[object]:
@@ -51,7 +54,7 @@ def print_table(header: Sequence[str], rows: Sequence[tuple[Tone, Sequence[str]]
         column.overflow = "fold"
     for tone, cells in rows:
         table.add_row(*(Text(clean(cell), style=tone) for cell in cells))
-    _console(to_stderr=to_stderr).print(table)
+    _print(table, to_stderr=to_stderr)
 
 
 def print_fields(fields: Iterable[tuple[str, Tone, str]]) -> None:
@@ -60,12 +63,17 @@ def print_fields(fields: Iterable[tuple[str, Tone, str]]) -> None:
     for label, tone, text in fields:
         if text:
             grid.add_row(Text(label), Text(clean(text), style=tone, overflow="fold"))
-    _console().print(grid)
+    _print(grid)
 
 
-def _console(*, to_stderr: bool = False) -> Console:
+def _print(table: Table, *, to_stderr: bool = False) -> None:
     console = Console(stderr=to_stderr, highlight=False)
-    return console if console.is_terminal else Console(stderr=to_stderr, highlight=False, width=PIPE_WIDTH)
+    if not console.is_terminal:
+        console = Console(stderr=to_stderr, highlight=False, width=PIPE_WIDTH)
+    with console.capture() as captured:
+        console.print(table)
+    # The library fills each line up to the width of the last column. Whether there are colours was its decision.
+    click.echo(_TRAILING_BLANKS.sub(r"\1", captured.get()), nl=False, err=to_stderr, color=True)
 
 
 def print_documents(manifests: Sequence[Manifest], form: str, *, is_list: bool = False) -> None:

@@ -55,7 +55,7 @@ def list_keys(
     if form not in (None, "wide"):
         print_documents(found, str(form), is_list=True)
     elif found:
-        print_list(standings(cluster, found), is_wide=form == "wide")
+        print_list(standings(cluster, found), has_namespaces=cluster.scope is None, is_wide=form == "wide")
     else:
         say(f"no such ApiKeys in {f'namespace {cluster.scope}' if cluster.scope else 'all namespaces'}")
 
@@ -92,10 +92,11 @@ def standings(cluster: Cluster, manifests: Iterable[Manifest]) -> list[Standing]
     return [read_standing(each, uses, now) for each in manifests]
 
 
-def print_list(found: Sequence[Standing], *, is_wide: bool = False, to_stderr: bool = False) -> None:
-    """The table of ``list``; with a column for namespaces where there is more than one. Wide: exact times in UTC."""
+def print_list(
+    found: Sequence[Standing], *, has_namespaces: bool, is_wide: bool = False, to_stderr: bool = False
+) -> None:
+    """The table of ``list``. Wide: exact times in UTC."""
     now = datetime.now(UTC)
-    has_namespaces = len({each.namespace for each in found}) > 1
     header = ["NAME", "CREATED", "LAST USED", "EXPIRES", "STATUS"]
     rows = []
     for each in found:

@@ -81,12 +81,12 @@ def read_standing(manifest: Mapping[str, Any], uses: Uses, now: datetime) -> Sta
 
 
 def describe_distance(at: datetime | None, now: datetime) -> str:
-    """How far off, in its largest unit: ``in 89d``, ``3m ago``."""
+    """How far off, to the nearest of its largest unit: ``in 90d``, ``3m ago``."""
     if at is None:
         return "never"
-    seconds = int(abs((at - now).total_seconds()))
+    seconds = round(abs((at - now).total_seconds()))
     unit, length = next((each for each in _UNITS if seconds >= 2 * each[1]), ("s", 1))
-    span = f"{seconds // length}{unit}"
+    span = f"{(seconds + length // 2) // length}{unit}"
     return f"in {span}" if at > now else f"{span} ago"
 
 

@@ -9,8 +9,10 @@ import click
 
 from keywright.api.status import read_status
 from keywright.domain import hashing
-from keywright.domain.apikey import KeyRecord
+from keywright.domain.apikey import KeyRecord, Status
+from keywright.domain.conditions import Condition, ConditionStatus, ConditionType, find
 from keywright.domain.plainkey import PlainKey
+from keywright.domain.reasons import Reason
 from keywright.domain.times import format_instant
 from keywright.errors import KeywrightError
 from keywright.kube.resources import APIKEYS
@@ -25,6 +27,9 @@ __all__ = ["verify"]
 
 NOT_VALID, NOT_ALLOWED = 3, 4
 LONGEST = 65536
+
+# Of these every key of an ApiKey is refused, of others the current one.
+_BARRING = (Reason.CLASS_NOT_FOUND, Reason.CLASS_NOT_ALLOWED, Reason.KEY_SUSPENDED)
 
 
 @click.command(
@@ -103,14 +108,17 @@ def _refuse(why: str) -> int:
 
 
 def _look_up(cluster: Cluster, key: PlainKey) -> int:
-    prefixes = set()
+    prefixes, claims = set(), []
     for found in cluster.list(APIKEYS):
         status = read_status(found)
-        for record in status.keys if status is not None else ():
-            if record.id == key.key_id:
-                return _judge(found, record, key)
-        if status is not None and status.masked_key:
+        if status is None:
+            continue
+        claims += [(found, status, record) for record in status.keys if record.id == key.key_id]
+        if status.masked_key:
             prefixes.add(status.masked_key.rsplit("_", 2)[0])
+    if claims:
+        # Of several with one key id verifiers take the oldest: the others are copies of its status.
+        return _judge(*min(claims, key=lambda claim: _seniority(claim[0])), key)
     where = f"namespace {cluster.scope}" if cluster.scope else "the whole cluster"
     if prefixes and key.prefix not in prefixes:
         begins = ", ".join(f"{each}_" for each in sorted(prefixes))
@@ -124,7 +132,12 @@ def _look_up(cluster: Cluster, key: PlainKey) -> int:
     )
 
 
-def _judge(found: Manifest, record: KeyRecord, key: PlainKey) -> int:
+def _seniority(found: Manifest) -> tuple[bool, str, str]:
+    metadata = found["metadata"]
+    return "deletionTimestamp" in metadata, metadata["creationTimestamp"], metadata["uid"]
+
+
+def _judge(found: Manifest, status: Status, record: KeyRecord, key: PlainKey) -> int:
     now = datetime.now(UTC)
     standing = read_standing(found, {}, now)
     name = f"{standing.namespace}/{standing.name}"
@@ -143,6 +156,20 @@ def _judge(found: Manifest, record: KeyRecord, key: PlainKey) -> int:
         return _refuse(
             f"expired: {name} ended this key at {format_instant(min(ends))}: take the current one, or a new one"
         )
+    bar = _find_bar(status, record)
+    if bar is not None:
+        return _refuse(f"{bar.reason}: the operator says of {name}: {bar.message}")
     until = f"until {format_instant(min(ends))}" if ends else "until it is revoked"
     click.echo(clean(f"valid: {record.state} key {record.id} of {name}, class {standing.class_name}, {until}"))
     return 0
+
+
+def _find_bar(status: Status, record: KeyRecord) -> Condition | None:
+    """Why verifiers refuse a key that neither spec nor time ends: its class, or a status that was tampered with.
+
+    A key that is being delivered is accepted before ``Active`` says so.
+    """
+    active = find(status.conditions, ConditionType.ACTIVE)
+    if active is None or active.status != ConditionStatus.FALSE or active.reason == Reason.PENDING:
+        return None
+    return active if active.reason in _BARRING or record.id == status.current_key_id else None

@@ -9,6 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from keywright.cli import logs
+from keywright.domain.plainkey import redact
 from tests.unit.domain.examples import key
 
 PLAIN = key(3)
@@ -98,7 +99,7 @@ def test_the_framework_is_quiet(capsys: pytest.CaptureFixture[str]) -> None:
 def test_no_generated_key_gets_through(seed: int, before: str, after: str) -> None:
     """Whatever stands around it."""
     plain = key(seed)
-    assert plain.text[-49:] not in logs._redacted(before + plain.text + after)
+    assert plain.text[-49:] not in redact(before + plain.text + after)
 
 
 def test_other_long_words_stay() -> None:
@@ -109,4 +110,4 @@ def test_other_long_words_stay() -> None:
         "00000000-0000-4000-8000-000000000001",
         "kw_live_4hJk29sLmQ0z_…",
     ):
-        assert logs._redacted(text) == text
+        assert redact(text) == text

@@ -1,12 +1,13 @@
 """What reaches terminals and pipes."""
 
 import json
+import re
 
 import pytest
 import yaml
 
 from keywright.domain.apikey import Status
-from keywright.kubectl.output import Tone, clean, print_documents, print_table, say
+from keywright.kubectl.output import Tone, clean, print_documents, print_fields, print_table, say
 from tests.unit.domain.examples import key, record
 from tests.unit.kubectl.manifests import manifest
 
@@ -60,3 +61,21 @@ def test_nothing_is_cut_in_a_pipe(capsys: pytest.CaptureFixture[str]) -> None:
     assert len(lines) == 2
     assert "o" * 253 in lines[1]
     assert "\x1b" not in lines[1]
+
+
+@pytest.mark.parametrize("is_terminal", [False, True], ids=["pipe", "terminal"])
+def test_no_line_ends_in_blanks(
+    is_terminal: bool, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What is copied or compared has none, whatever else is in the column. Colours stay."""
+    if is_terminal:
+        monkeypatch.setenv("FORCE_COLOR", "1")
+        monkeypatch.setenv("TERM", "xterm-256color")
+        monkeypatch.delenv("NO_COLOR", raising=False)
+    print_table(("NAME", "STATUS"), [(Tone.RED, ("a", "Failed (SecretMissing)")), (Tone.AMBER, ("longer", "x"))])
+    print_fields([("Name", Tone.PLAIN, "a"), ("Status", Tone.RED, "Revoked")])
+    out = capsys.readouterr().out
+    assert ("\x1b[31m" in out) is is_terminal
+    lines = re.sub(r"\x1b\[[0-9;]*m", "", out).splitlines()
+    assert len(lines) == 5
+    assert lines == [each.rstrip() for each in lines]

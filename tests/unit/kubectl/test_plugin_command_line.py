@@ -60,6 +60,16 @@ def test_wrong_usage_exits_with_two(arguments: list[str]) -> None:
     assert done.stdout == ""
 
 
+@pytest.mark.parametrize(
+    "picked", [["--owner", "", "-l", "x"], ["--owner", "bob", "-l", " "], ["-l", ""], ["--owner", ""]]
+)
+def test_an_empty_pick_revokes_nothing(picked: list[str], tmp_path: Path) -> None:
+    """A variable of the shell that is not set picks no more than was meant: no server is asked at all."""
+    done = apikey(_unreachable(tmp_path), "revoke", *picked, "--yes")
+    assert done.status == 2
+    assert "is empty" in done.err
+
+
 def test_wrong_usage_of_the_program_exits_with_two() -> None:
     """As the parameter sets above show for the commands; without a traceback."""
     done = apikey(None, "list", "--frobnicate")
@@ -94,7 +104,7 @@ def test_without_its_extra_it_says_how_to_install_it() -> None:
     code = "import sys; sys.modules['click'] = None; from keywright.kubectl.main import main; sys.exit(main())"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=60, check=False)
     assert done.returncode == 1
-    assert "pip install 'keywright[cli]'" in done.stderr
+    assert "pip install '.[cli]' in the checkout" in done.stderr
     assert len(done.stderr.splitlines()) == 1
 
 
@@ -163,15 +173,36 @@ def test_a_file_holds_the_key_as_well(tmp_path: Path) -> None:
 )
 def test_a_key_among_the_arguments_is_not_repeated(arguments: list[str], tmp_path: Path) -> None:
     """It is in the shell's history as it is; a log of CI must not have it too."""
-    path = tmp_path / "kubeconfig"
-    path.write_text(
-        "{apiVersion: v1, kind: Config, current-context: c, contexts: [{name: c, context: {cluster: c, user: u}}], "
-        "clusters: [{name: c, cluster: {server: 'https://127.0.0.1:1'}}], users: [{name: u, user: {}}]}"
-    )
-    done = apikey(path, *arguments, given=PLAIN)
+    done = apikey(_unreachable(tmp_path), *arguments, given=PLAIN)
     assert done.status in (1, 2)
     assert "rotate" in done.err
     assert PLAIN[-40:] not in done.out + done.err
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        [PLAIN],
+        [f"--{PLAIN}"],
+        ["show", f"--{PLAIN}"],
+        ["show", "x", PLAIN],
+        ["verify", "--file", PLAIN],
+        ["create", PLAIN],
+        ["create", PLAIN, "--dry-run", "client"],
+        ["create", PLAIN[:-1], "--dry-run", "client"],
+        ["create", "x", "--ttl", PLAIN],
+        ["list", "-n", "x", "--context", PLAIN],
+        ["list", "--kubeconfig", PLAIN],
+        ["suspend", PLAIN, PLAIN],
+        ["suspend", PLAIN[:-1], "x"],
+    ],
+    ids=lambda given: " ".join(given).replace(PLAIN, "KEY").replace(PLAIN[:-1], "KE"),
+)
+def test_a_key_in_the_place_of_anything_is_cut_out(arguments: list[str], tmp_path: Path) -> None:
+    """Whoever says the error: click, this program, or the system."""
+    done = apikey(_unreachable(tmp_path), *arguments)
+    assert done.status in (1, 2)
+    assert PLAIN[-49:-1] not in done.out + done.err
 
 
 def test_a_reader_that_has_gone_is_no_error_message() -> None:
@@ -198,3 +229,13 @@ def test_a_key_that_is_typed_is_not_shown(tmp_path: Path) -> None:
 def test_an_owner_is_no_part_of_the_selector_language() -> None:
     """A name with a comma does not select more."""
     assert owned_by("a,metadata.name=b\\") == "spec.owner.user=a\\,metadata.name\\=b\\\\"
+
+
+def _unreachable(directory: Path) -> Path:
+    """A kubeconfig of a cluster that is away."""
+    path = directory / "kubeconfig"
+    path.write_text(
+        "{apiVersion: v1, kind: Config, current-context: c, contexts: [{name: c, context: {cluster: c, user: u}}], "
+        "clusters: [{name: c, cluster: {server: 'https://127.0.0.1:1'}}], users: [{name: u, user: {}}]}"
+    )
+    return path

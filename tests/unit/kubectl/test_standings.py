@@ -119,11 +119,15 @@ def test_reports_of_several_verifiers_are_one() -> None:
         (timedelta(0), "0s ago"),
         (timedelta(seconds=119), "in 119s"),
         (timedelta(seconds=120), "in 2m"),
+        (90 * DAY - SECOND, "in 90d"),
+        (timedelta(days=89, hours=12), "in 90d"),
+        (timedelta(days=89, hours=11), "in 89d"),
+        (timedelta(milliseconds=900), "in 1s"),
         (-timedelta(hours=47), "47h ago"),
         (-timedelta(hours=48), "2d ago"),
     ],
 )
 def test_a_distance_is_told_in_its_largest_unit(distance: timedelta, words: str) -> None:
-    """From two of a unit on."""
+    """From two of a unit on, and to the nearest: what was made for 90 days a second ago does not end in 89."""
     assert describe_distance(NOW + distance, NOW) == words
     assert describe_distance(None, NOW) == "never"
