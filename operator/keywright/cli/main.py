@@ -118,7 +118,7 @@ def _check_choices(parsed: argparse.Namespace) -> None:
 
 def _require(module: str, extra: str) -> None:
     if importlib.util.find_spec(module) is None:
-        raise KeywrightError(f"the {extra} is not installed: pip install 'keywright[{extra}]'")
+        raise KeywrightError(f"the {extra} is not installed: pip install '.[{extra}]' in the checkout")
 
 
 def _run_operator(parsed: argparse.Namespace) -> int:

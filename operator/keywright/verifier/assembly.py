@@ -147,7 +147,9 @@ def _shared_store(settings: VerifierSettings, metrics: Metrics) -> SharedStore |
         # Here and not above: only who shares limits pays for it.
         from keywright.verifier.limits.redis_store import RedisStore  # noqa: PLC0415
     except ImportError:
-        raise KeywrightError("a rate limit store needs one more package: pip install 'keywright[redis]'") from None
+        raise KeywrightError(
+            "a rate limit store needs one more package: pip install '.[redis]' in the checkout"
+        ) from None
 
     def locate() -> StoreAddress:
         return address if address is not None else _read_store_file(cast(Path, file))

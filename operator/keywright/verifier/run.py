@@ -108,7 +108,7 @@ async def _serve_grpc(address: Address, verifier: Verifier) -> Callable[[float],
         # Here and not above: only who asks for it pays for it.
         from keywright.verifier.envoy.endpoint import serve  # noqa: PLC0415
     except ImportError:
-        raise KeywrightError("--grpc-listen needs more packages: pip install 'keywright[grpc]'") from None
+        raise KeywrightError("--grpc-listen needs more packages: pip install '.[grpc]' in the checkout") from None
     return await serve(address, verifier.judge, verifier.gate, verifier.audit, verifier.rules)
 
 

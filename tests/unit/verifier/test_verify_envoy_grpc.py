@@ -206,5 +206,5 @@ def test_nobody_else_loads_it() -> None:
 async def test_a_missing_package_is_one_line(served: Served, monkeypatch: pytest.MonkeyPatch) -> None:
     """It names what to install."""
     monkeypatch.setitem(sys.modules, "keywright.verifier.envoy.endpoint", None)
-    with pytest.raises(KeywrightError, match=r"pip install 'keywright\[grpc\]'"):
+    with pytest.raises(KeywrightError, match=r"pip install '\.\[grpc\]' in the checkout"):
         await _serve_grpc(Tcp("127.0.0.1", 1), served.verifier)

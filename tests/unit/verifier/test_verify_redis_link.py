@@ -158,5 +158,5 @@ def test_nobody_else_loads_it() -> None:
 async def test_a_missing_package_is_one_line(monkeypatch: pytest.MonkeyPatch) -> None:
     """It names what to install."""
     monkeypatch.setitem(sys.modules, "keywright.verifier.limits.redis_store", None)
-    with pytest.raises(KeywrightError, match=r"pip install 'keywright\[redis\]'"):
+    with pytest.raises(KeywrightError, match=r"pip install '\.\[redis\]' in the checkout"):
         assemble(VerifierSettings(rate_limit_store=StoreAddress(tcp=Tcp("h", 1))), [])

@@ -1,7 +1,7 @@
 """Budgets that several verifiers share, on a Redis or Valkey server.
 
 While the server is away, or late, nobody waits for it: the store says at once that it cannot tell, and connects anew
-in the background. Loaded only where a store was asked for; ``pip install keywright[redis]`` brings what it needs.
+in the background. Loaded only where a store was asked for; the extra ``redis`` brings what it needs.
 """
 
 import asyncio
