@@ -92,6 +92,40 @@ def test_a_wrong_value_is_told_where_it_stands(tools: PackagingTools, value: str
     assert said in done.stderr
 
 
+TRUSTED = {
+    "none named": ((), ["--namespace=keywright-system"], {"RoleBinding/keywright-system/keywright-verifier"}),
+    "two named": (
+        ("--set=verifier.namespaces={payments,orders}",),
+        ["--namespace=payments", "--namespace=orders"],
+        {"RoleBinding/payments/keywright-verifier", "RoleBinding/orders/keywright-verifier"},
+    ),
+    "all": (
+        ("--set=verifier.allNamespaces=true",),
+        ["--all-namespaces"],
+        {"ClusterRoleBinding/-/keywright-verifier"},
+    ),
+}
+
+
+@pytest.mark.parametrize(("flags", "arguments", "bindings"), TRUSTED.values(), ids=TRUSTED)
+def test_a_verifier_may_read_the_keys_it_trusts(
+    tools: PackagingTools, flags: tuple[str, ...], arguments: list[str], bindings: set[str]
+) -> None:
+    """What it is told and what it is granted are the same."""
+    found = by_name(helm_template(tools, "--set=verifier.enabled=true", *flags))
+    (container,) = found["Deployment/keywright-system/keywright-verifier"]["spec"]["template"]["spec"]["containers"]
+    assert [each for each in container["args"] if "namespace" in each] == arguments
+    roles = {name: each["roleRef"]["name"] for name, each in found.items() if "roleRef" in each}
+    assert {name for name, role in roles.items() if role == "keywright-verifier"} == bindings
+
+
+def test_all_namespaces_and_some_exclude_each_other(tools: PackagingTools) -> None:
+    """One of them would be ignored, and nobody would know which."""
+    done = template(tools, "--set=verifier.enabled=true,verifier.allNamespaces=true,verifier.namespaces={payments}")
+    assert done.returncode != 0
+    assert "verifier.namespaces and verifier.allNamespaces exclude each other: give one of them" in done.stderr
+
+
 def template(tools: PackagingTools, *flags: str) -> "subprocess.CompletedProcess[str]":
     command: list[str | Path] = [tools.helm, "template", "keywright", CHART, *flags]
     return subprocess.run(command, capture_output=True, text=True, check=False, timeout=60)
