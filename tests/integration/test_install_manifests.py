@@ -228,6 +228,16 @@ def test_the_guide_names_other_namespaces(plane: ControlPlane, tmp_path: Path) -
     }
 
 
+def test_the_service_of_the_monitoring_guide_finds_the_operator(plane: ControlPlane) -> None:
+    """Its selector is on the pods that are installed, and its port is one of theirs."""
+    guide = (ROOT / "docs/guides/monitoring.md").read_text()
+    service = yaml.safe_load(re.findall(r"```yaml\n(.*?)```", guide, re.DOTALL)[0])["spec"]
+    (pod,) = pods(by_name(kustomize(plane, OVERLAYS / "operator")))
+    assert service["selector"].items() <= pod["metadata"]["labels"].items()
+    (container,) = pod["spec"]["containers"]
+    assert [each["targetPort"] for each in service["ports"]] == [each["containerPort"] for each in container["ports"]]
+
+
 def test_the_namespace_enforces_it(plane: ControlPlane) -> None:
     """kustomize makes the namespace, so it labels it."""
     (namespace,) = (
