@@ -221,6 +221,7 @@ def test_the_guide_names_other_namespaces(plane: ControlPlane, tmp_path: Path) -
     found = by_name(kustomize(plane, tmp_path))
     (container,) = found[f"Deployment/{SYSTEM}/keywright-verifier"]["spec"]["template"]["spec"]["containers"]
     assert [each for each in container["args"] if "namespace" in each] == ["--namespace=payments"]
+    assert container["image"] == "registry.example.com/keywright:0.1.0"
     own = dict(found[f"RoleBinding/{SYSTEM}/keywright-verifier"])
     assert found["RoleBinding/payments/keywright-verifier"] == {
         **own,
