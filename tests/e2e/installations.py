@@ -25,16 +25,29 @@ OVERLAYS = ROOT / "deploy/kustomize/overlays"
 CRDS = tuple(f"crd/{plural}.keywright.dev" for plural in ("apikeyclasses", "apikeys", "apikeyusages"))
 VERIFIER = "keywright-verifier.keywright-system.svc"
 
-# The verifier is told how its proxies say which request it is about: nginx does it by X-Original-….
-_ARGUMENT = "/spec/template/spec/containers/0/args/7"
-NGINX_ASKS = {
+# The verifier is told whose keys it trusts, because the applications have namespaces of their own, and how its proxies
+# say which request it is about: nginx does it by X-Original-….
+_ARGUMENTS = "/spec/template/spec/containers/0/args"
+_CHANGES = (
+    (f"{_ARGUMENTS}/1", "--namespace=keywright-system", "--all-namespaces"),
+    (f"{_ARGUMENTS}/7", "--request-from=path", "--request-from=original"),
+)
+OF_ALL_FOR_NGINX = {
     "target": {"kind": "Deployment", "name": "keywright-verifier"},
     "patch": json.dumps(
         [
-            {"op": "test", "path": _ARGUMENT, "value": "--request-from=path"},
-            {"op": "replace", "path": _ARGUMENT, "value": "--request-from=original"},
+            step
+            for path, old, new in _CHANGES
+            for step in ({"op": "test", "path": path, "value": old}, {"op": "replace", "path": path, "value": new})
         ]
     ),
+}
+RIGHTS_ON_ALL = {
+    "apiVersion": "rbac.authorization.k8s.io/v1",
+    "kind": "ClusterRoleBinding",
+    "metadata": {"name": "keywright-verifier"},
+    "roleRef": {"apiGroup": "rbac.authorization.k8s.io", "kind": "ClusterRole", "name": "keywright-verifier"},
+    "subjects": [{"kind": "ServiceAccount", "name": "keywright-verifier", "namespace": SYSTEM}],
 }
 
 
@@ -66,7 +79,7 @@ class Kustomize:
     def uninstall(self) -> None:
         """As docs/guides/install.md takes it away."""
         kubectl = self._place.kubectl
-        kubectl("delete", "-k", OVERLAYS / "verifier-gateway", "--ignore-not-found")
+        kubectl("delete", "-k", self._own("verifier-gateway"), "--ignore-not-found")
         ours = ("-l", "app.kubernetes.io/name=keywright")
         kubectl.within(SYSTEM)("delete", "deployments,poddisruptionbudgets,networkpolicies", *ours)
         for folder in ("deploy/admission", "deploy/rbac"):
@@ -77,12 +90,17 @@ class Kustomize:
         folder = self._folder / overlay
         folder.mkdir(parents=True, exist_ok=True)
         image = self._place.keywright
+        resources, patches = [os.path.relpath(OVERLAYS / overlay, folder.resolve())], []
+        if overlay == "verifier-gateway":
+            (folder / "rights.yaml").write_text(yaml.safe_dump(RIGHTS_ON_ALL))
+            resources.append("rights.yaml")
+            patches.append(OF_ALL_FOR_NGINX)
         kustomization = {
             "apiVersion": "kustomize.config.k8s.io/v1beta1",
             "kind": "Kustomization",
-            "resources": [os.path.relpath(OVERLAYS / overlay, folder.resolve())],
+            "resources": resources,
             "images": [{"name": "keywright", "newName": image.name, "newTag": image.tag}],
-            "patches": [NGINX_ASKS] if overlay == "verifier-gateway" else [],
+            "patches": patches,
         }
         (folder / "kustomization.yaml").write_text(yaml.safe_dump(kustomization))
         return folder
@@ -124,6 +142,7 @@ class Helm:
             "image.repository": image.name,
             "image.tag": image.tag,
             "verifier.enabled": "true",
+            "verifier.allNamespaces": "true",
             "verifier.requestFrom": "original",
         }
         chosen = [f"--set={name}={value}" for name, value in values.items()]

@@ -1,7 +1,8 @@
 """The Helm chart by itself: its switches, what it says of wrong values, and what only Helm makes."""
 
+import json
 import subprocess
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 import pytest
@@ -19,9 +20,42 @@ WRONG = {
     "a namespace that cannot be": ("operator.namespaces={Pay}", "at '/operator/namespaces/0': 'Pay' does not match"),
     "a proxy for how it asks": ("verifier.requestFrom=envoy", "must be one of 'path', 'original', 'forwarded'"),
     "a tag in the repository": ("image.repository=keywright:1", "at '/image/repository': 'keywright:1' does not match"),
+    "a blank in the repository": ("image.repository=key wright", "at '/image/repository': 'key wright' does not match"),
+    "a quote in the repository": (
+        'image.repository=key"wright',
+        "at '/image/repository': 'key\"wright' does not match",
+    ),
+    "a comment for a tag": ("image.tag=1 # of today", "at '/image/tag': '1 # of today' does not match"),
+    "a tag over two lines": (
+        "image.tag=1\nhostNetwork: true",
+        "at '/image/tag': '1\\nhostNetwork: true' does not match",
+    ),
+    "a field after the priority": (
+        "operator.priorityClassName=high\nhostNetwork: true",
+        "at '/operator/priorityClassName': 'high\\nhostNetwork: true' does not match",
+    ),
+    "a blank in the priority": (
+        "verifier.priorityClassName=so high",
+        "at '/verifier/priorityClassName': 'so high' does",
+    ),
     "a short digest": ("image.digest=sha256:0", "at '/image/digest': 'sha256:0' does not match"),
     "no bound on memory": ("verifier.resources.limits=null", "at '/verifier/resources': missing property 'limits'"),
     "a port that is none": ("networkPolicy.apiServerPorts={0}", "at '/networkPolicy/apiServerPorts/0': minimum"),
+}
+# In a values file: what stands there, and what is said of it.
+EMPTY = {
+    "client certificates": ("verifier: {tls: {clientCA: }}", "at '/verifier/tls': missing property 'clientCA'"),
+    "TLS": ("verifier: {tls: {enabled: }}", "at '/verifier/tls': missing property 'enabled'"),
+    "all of TLS": ("verifier: {tls: }", "at '/verifier': missing property 'tls'"),
+    "who may ask": ("networkPolicy: {verifierClients: }", "at '/networkPolicy': missing property 'verifierClients'"),
+    "a selector of who may ask": (
+        "networkPolicy: {verifierClients: [{namespaceSelector: {}, podSelector: }]}",
+        "at '/networkPolicy/verifierClients/0/podSelector': got null, want object",
+    ),
+    "network policies": ("networkPolicy: {enabled: }", "at '/networkPolicy': missing property 'enabled'"),
+    "admission policies": ("admission: {enabled: }", "at '/admission': missing property 'enabled'"),
+    "namespaces of the operator": ("operator: {namespaces: }", "at '/operator': missing property 'namespaces'"),
+    "namespaces of the verifier": ("verifier: {namespaces: }", "at '/verifier': missing property 'namespaces'"),
 }
 
 
@@ -90,6 +124,66 @@ def test_a_wrong_value_is_told_where_it_stands(tools: PackagingTools, value: str
     done = template(tools, "--set", value)
     assert done.returncode != 0
     assert said in done.stderr
+
+
+@pytest.mark.parametrize(("text", "said"), EMPTY.values(), ids=EMPTY)
+def test_an_empty_value_switches_nothing_off(tools: PackagingTools, tmp_path: Path, text: str, said: str) -> None:
+    """Helm takes away what a values file leaves empty, and templates would take that for false."""
+    (tmp_path / "values.yaml").write_text(text)
+    done = template(tools, "--set=verifier.enabled=true", f"--values={tmp_path / 'values.yaml'}")
+    assert done.returncode != 0
+    assert said in done.stderr
+
+
+def test_every_value_has_to_be_there() -> None:
+    """So none that is added later can be left empty either."""
+    schema = json.loads((CHART / "values.schema.json").read_text())
+    values = yaml.safe_load((CHART / "values.yaml").read_text())
+    for part, defaults in closed_objects(schema, values):
+        assert set(part["required"]) == defaults.keys()
+
+
+def closed_objects(schema: Manifest, values: Manifest) -> Iterator[tuple[Manifest, Manifest]]:
+    """Each object of the schema that takes no other property, with what the chart says there."""
+    yield schema, values
+    for name, value in values.items():
+        part = schema["properties"][name]
+        if part.get("additionalProperties") is False:
+            yield from closed_objects(part, value)
+
+
+TRUSTED = {
+    "none named": ((), ["--namespace=keywright-system"], {"RoleBinding/keywright-system/keywright-verifier"}),
+    "two named": (
+        ("--set=verifier.namespaces={payments,orders}",),
+        ["--namespace=payments", "--namespace=orders"],
+        {"RoleBinding/payments/keywright-verifier", "RoleBinding/orders/keywright-verifier"},
+    ),
+    "all": (
+        ("--set=verifier.allNamespaces=true",),
+        ["--all-namespaces"],
+        {"ClusterRoleBinding/-/keywright-verifier"},
+    ),
+}
+
+
+@pytest.mark.parametrize(("flags", "arguments", "bindings"), TRUSTED.values(), ids=TRUSTED)
+def test_a_verifier_may_read_the_keys_it_trusts(
+    tools: PackagingTools, flags: tuple[str, ...], arguments: list[str], bindings: set[str]
+) -> None:
+    """What it is told and what it is granted are the same."""
+    found = by_name(helm_template(tools, "--set=verifier.enabled=true", *flags))
+    (container,) = found["Deployment/keywright-system/keywright-verifier"]["spec"]["template"]["spec"]["containers"]
+    assert [each for each in container["args"] if "namespace" in each] == arguments
+    roles = {name: each["roleRef"]["name"] for name, each in found.items() if "roleRef" in each}
+    assert {name for name, role in roles.items() if role == "keywright-verifier"} == bindings
+
+
+def test_all_namespaces_and_some_exclude_each_other(tools: PackagingTools) -> None:
+    """One of them would be ignored, and nobody would know which."""
+    done = template(tools, "--set=verifier.enabled=true,verifier.allNamespaces=true,verifier.namespaces={payments}")
+    assert done.returncode != 0
+    assert "verifier.namespaces and verifier.allNamespaces exclude each other: give one of them" in done.stderr
 
 
 def template(tools: PackagingTools, *flags: str) -> "subprocess.CompletedProcess[str]":

@@ -96,15 +96,18 @@ def test_the_operator_of_one_namespace_has_rights_in_one(tmp_path: Path) -> None
 def test_helm_installs_upgrades_and_uninstalls(tools: PackagingTools, tmp_path: Path) -> None:
     """Operator and verifier work with what the chart grants them; what is left afterwards is CRDs and keys."""
     with cluster() as (plane, admin):
-        flags = ["--set=verifier.enabled=true", "--set=verifier.tls.enabled=false"]
+        verifier = ["--set=verifier.enabled=true", "--set=verifier.tls.enabled=false"]
+        flags = [*verifier, "--set=verifier.namespaces={payments}"]
         helm(tools, plane, tmp_path, "install", "keywright", str(CHART), "--create-namespace", *flags)
         with ExitStack() as stack:
             stack.enter_context(running(plane, admin, "operator", tmp_path))
             _, _, listen = stack.enter_context(running(plane, admin, "verifier", tmp_path))
-            create_key(admin, "payments")
-            admin.wait("payments", "key", Active="True")
+            for place in ("payments", "elsewhere"):
+                create_key(admin, place)
+                admin.wait(place, "key", Active="True")
             plain = admin.plain_key("payments", "key")
             eventually(lambda: get(listen, "/verify/orders", X_API_Key=plain)[0] == 200)
+            assert get(listen, "/verify/orders", X_API_Key=admin.plain_key("elsewhere", "key"))[0] == 401
         helm(tools, plane, tmp_path, "upgrade", "keywright", str(CHART), *flags, "--set=operator.replicas=3")
         assert admin.request("GET", f"{APPS}/keywright-operator")["spec"]["replicas"] == 3
         manifest = helm(tools, plane, tmp_path, "get", "manifest", "keywright")
@@ -113,6 +116,28 @@ def test_helm_installs_upgrades_and_uninstalls(tools: PackagingTools, tmp_path: 
             lambda: left(plane, manifest) == {"CustomResourceDefinition"}, within=60, what="gone but for the CRDs"
         )
         assert admin.plain_key("payments", "key") == plain
+
+
+@pytest.mark.parametrize("way", ["kustomize", "helm"])
+def test_the_shared_verifier_trusts_its_own_namespace_unless_told(
+    tools: PackagingTools, tmp_path: Path, way: str
+) -> None:
+    """Whoever may make keys elsewhere gets nowhere, and the verifier's account cannot even read them."""
+    with cluster() as (plane, _):
+        if way == "kustomize":
+            for overlay in (OVERLAYS / "operator", OVERLAYS / "verifier-gateway"):
+                assert kubectl(plane, "apply", "--server-side", "-k", overlay).returncode == 0
+        else:
+            flags = ("--set=verifier.enabled=true", "--create-namespace")
+            helm(tools, plane, tmp_path, "install", "keywright", str(CHART), *flags)
+        account = Kube(plane.kubeconfig_for_service_account(SYSTEM, "keywright-verifier"))
+        try:
+            listing = f"/apis/keywright.dev/v1alpha1/namespaces/{SYSTEM}/apikeys"
+            eventually(lambda: account.request("GET", listing)["kind"] == "ApiKeyList")
+            assert refused("/apis/keywright.dev/v1alpha1/namespaces/payments/apikeys", account)
+            assert refused("/apis/keywright.dev/v1alpha1/apikeys", account)
+        finally:
+            account.close()
 
 
 def test_what_the_guide_takes_away_leaves_the_keys(tmp_path: Path) -> None:

@@ -12,8 +12,10 @@ import yaml
 
 from keywright_local import ControlPlane
 from keywright_local.packaging_tools import PackagingTools
+from tests.integration.conftest import ROOT
 from tests.support.installation import (
     OVERLAYS,
+    SYSTEM,
     VARIANTS,
     Variant,
     by_name,
@@ -27,6 +29,7 @@ from tests.support.kube import Kube, Manifest
 from tests.support.openapi_schemas import LOCATION, write_schemas
 
 KEEP = {"helm.sh/resource-policy": "keep"}
+EVERYWHERE = ("--set=verifier.enabled=true", "--set=verifier.allNamespaces=true")
 # What Helm can make besides, for kinds that the API server knows.
 EXTRAS = (
     "--set=verifier.enabled=true",
@@ -144,9 +147,10 @@ def test_the_api_server_takes_it(plane: ControlPlane, rendered: dict[str, str]) 
 @pytest.mark.usefixtures("workspaces")
 def test_the_api_server_takes_every_option(plane: ControlPlane, tools: PackagingTools) -> None:
     """Every switch of the chart but those for kinds that it does not know."""
-    text = helm_template(tools, *EXTRAS)
-    done = kubectl(plane, "apply", "--dry-run=server", "--validate=strict", "-f", "-", text=text)
-    assert (done.returncode, done.stderr) == (0, "")
+    for options in (EXTRAS, EVERYWHERE):
+        text = helm_template(tools, *options)
+        done = kubectl(plane, "apply", "--dry-run=server", "--validate=strict", "-f", "-", text=text)
+        assert (done.returncode, done.stderr) == (0, "")
 
 
 def test_the_api_server_takes_the_sidecar(plane: ControlPlane, restricted: str, consumer: str) -> None:
@@ -205,6 +209,34 @@ def test_pods_are_restricted(plane: ControlPlane, restricted: str, consumer: str
         container["securityContext"]["capabilities"] = {"add": ["NET_ADMIN"], "drop": ["ALL"]}
         done = kubectl(plane, *create, text=json.dumps(pod))
         assert 'violates PodSecurity "restricted' in done.stderr
+
+
+def test_the_guide_names_other_namespaces(plane: ControlPlane, tmp_path: Path) -> None:
+    """Its kustomization moves the shared verifier's argument, and its RoleBinding comes with it."""
+    guide = (ROOT / "docs/guides/install.md").read_text().partition("### Whose keys it trusts")[2]
+    kustomization, rights = re.findall(r"```text\n(.*?)```", guide, re.DOTALL)[:2]
+    ours = os.path.relpath(ROOT, tmp_path)
+    (tmp_path / "kustomization.yaml").write_text(kustomization.replace("../keywright", ours))
+    (tmp_path / "rights.yaml").write_text(rights)
+    found = by_name(kustomize(plane, tmp_path))
+    (container,) = found[f"Deployment/{SYSTEM}/keywright-verifier"]["spec"]["template"]["spec"]["containers"]
+    assert [each for each in container["args"] if "namespace" in each] == ["--namespace=payments"]
+    assert container["image"] == "registry.example.com/keywright:0.1.0"
+    own = dict(found[f"RoleBinding/{SYSTEM}/keywright-verifier"])
+    assert found["RoleBinding/payments/keywright-verifier"] == {
+        **own,
+        "metadata": {**own["metadata"], "namespace": "payments"},
+    }
+
+
+def test_the_service_of_the_monitoring_guide_finds_the_operator(plane: ControlPlane) -> None:
+    """Its selector is on the pods that are installed, and its port is one of theirs."""
+    guide = (ROOT / "docs/guides/monitoring.md").read_text()
+    service = yaml.safe_load(re.findall(r"```yaml\n(.*?)```", guide, re.DOTALL)[0])["spec"]
+    (pod,) = pods(by_name(kustomize(plane, OVERLAYS / "operator")))
+    assert service["selector"].items() <= pod["metadata"]["labels"].items()
+    (container,) = pod["spec"]["containers"]
+    assert [each["targetPort"] for each in service["ports"]] == [each["containerPort"] for each in container["ports"]]
 
 
 def test_the_namespace_enforces_it(plane: ControlPlane) -> None:

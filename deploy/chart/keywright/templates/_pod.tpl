@@ -17,7 +17,7 @@ serviceAccountName: keywright-{{ .component }}
 imagePullSecrets: {{ toJson . }}
 {{- end }}
 {{- with $values.priorityClassName }}
-priorityClassName: {{ . }}
+priorityClassName: {{ quote . }}
 {{- end }}
 {{- with $values.nodeSelector }}
 nodeSelector: {{ toJson . }}
@@ -38,7 +38,7 @@ topologySpreadConstraints:
 
 {{- define "keywright.container" -}}
 name: {{ .component }}
-image: {{ include "keywright.image" .root }}
+image: {{ include "keywright.image" .root | quote }}
 imagePullPolicy: {{ .root.Values.image.pullPolicy }}
 resources: {{ toJson (index .root.Values .component).resources }}
 securityContext:
