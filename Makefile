@@ -115,7 +115,7 @@ lock: $(STAMP) ## pin and hash the dependencies anew
 	@$(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-emit-index-url \
 	  --no-annotate --no-header --extra cli pyproject.toml -o requirements/cli.lock
 	@echo kubernetes | $(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-emit-index-url \
-	  --excludes - --no-annotate --no-header --extra operator --extra verifier --extra redis --extra grpc --group image \
+	  --excludes - --no-annotate --no-header --extra operator --extra verifier --extra redis --extra grpc --extra console --group image \
 	  --constraint requirements/dev.lock pyproject.toml -o requirements/image.lock
 
 .PHONY: image
