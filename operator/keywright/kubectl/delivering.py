@@ -4,8 +4,6 @@ A Secret is believed only if it has the UID that the operator has recorded, and 
 the hash of the record with its id: who may edit Secrets can put another in its place.
 """
 
-import base64
-import binascii
 import sys
 import time
 from collections.abc import Callable
@@ -17,7 +15,7 @@ from keywright.domain import hashing
 from keywright.domain.apikey import Delivery, InvalidSpec, KeySpec, RecordState, Status
 from keywright.domain.conditions import Condition, ConditionStatus, ConditionType, find
 from keywright.domain.delivery import ACKNOWLEDGED_ANNOTATION
-from keywright.domain.plainkey import PlainKey, parse
+from keywright.domain.plainkey import PlainKey, find_in
 from keywright.domain.reasons import Reason
 from keywright.errors import KeywrightError
 from keywright.kube.resources import APIKEYS, SECRETS
@@ -140,7 +138,7 @@ def _take(cluster: Cluster, found: Manifest, spec: KeySpec) -> tuple[PlainKey, M
                 f"the Secret {secret['metadata']['name']} is not the one that the operator made for {name}, so nothing "
                 f"in it is believed: see kubectl apikey show {name}"
             )
-        plain = _read_key(secret, spec.secret_key)
+        plain = find_in(secret.get("data"), spec.secret_key)
         live = {each.id: each.hash for each in status.keys if each.state is not RecordState.RETIRING}
         if plain is not None and plain.key_id in live:
             if not hashing.verify(live[plain.key_id], plain.text):
@@ -155,15 +153,6 @@ def _take(cluster: Cluster, found: Manifest, spec: KeySpec) -> tuple[PlainKey, M
         f"the Secret {spec.secret_name} does not hold the current key of {name}: kubectl apikey rotate {name} "
         "has another one delivered"
     )
-
-
-def _read_key(secret: Manifest, entry: str) -> PlainKey | None:
-    try:
-        text = base64.b64decode((secret.get("data") or {})[entry], validate=True).decode("ascii")
-    except (KeyError, binascii.Error, UnicodeDecodeError):
-        return None
-    plain = parse(text)
-    return plain if isinstance(plain, PlainKey) else None
 
 
 def _acknowledge(cluster: Cluster, secret: Manifest, key_id: str) -> None:
