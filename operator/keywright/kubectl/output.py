@@ -5,7 +5,6 @@ import json
 import re
 from collections.abc import Iterable, Sequence
 from contextlib import AbstractContextManager
-from enum import StrEnum
 
 import click
 import yaml
@@ -13,23 +12,17 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
+from keywright.api.standing import Tone
 from keywright.domain.plainkey import escape, redact
 from keywright.kubectl.cluster import Manifest
 
-__all__ = ["Tone", "print_documents", "print_fields", "print_table", "progress", "say"]
+__all__ = ["print_documents", "print_fields", "print_table", "progress", "say"]
 
 NAME_PREFIX = "apikey.keywright.dev/"
 # Enough for any row: what is piped is for programs, which want it whole.
 PIPE_WIDTH = 4000
 _TRAILING_BLANKS = re.compile(r" +((?:\x1b\[[0-9;]*m)*)$", re.MULTILINE)
-
-
-class Tone(StrEnum):
-    """The colour of a row. The words of the row say the same."""
-
-    PLAIN = ""
-    AMBER = "yellow"
-    RED = "red"
+_STYLES = {Tone.PLAIN: "", Tone.AMBER: "yellow", Tone.RED: "red"}
 
 
 def say(text: str) -> None:
@@ -48,7 +41,7 @@ def print_table(header: Sequence[str], rows: Sequence[tuple[Tone, Sequence[str]]
     for column in table.columns:
         column.overflow = "fold"
     for tone, cells in rows:
-        table.add_row(*(Text(escape(cell), style=tone) for cell in cells))
+        table.add_row(*(Text(escape(cell), style=_STYLES[tone]) for cell in cells))
     _print(table, to_stderr=to_stderr)
 
 
@@ -57,7 +50,7 @@ def print_fields(fields: Iterable[tuple[str, Tone, str]]) -> None:
     grid = Table.grid(padding=(0, 3, 0, 0))
     for label, tone, text in fields:
         if text:
-            grid.add_row(Text(label), Text(escape(text), style=tone, overflow="fold"))
+            grid.add_row(Text(label), Text(escape(text), style=_STYLES[tone], overflow="fold"))
     _print(grid)
 
 

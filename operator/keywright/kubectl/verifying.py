@@ -7,6 +7,7 @@ from typing import BinaryIO
 
 import click
 
+from keywright.api.standing import read_standing
 from keywright.api.status import read_status
 from keywright.domain import hashing
 from keywright.domain.apikey import KeyRecord, Status
@@ -21,7 +22,6 @@ from keywright.kubectl.cluster import Cluster, Manifest, Target, connect
 from keywright.kubectl.options import with_target
 from keywright.kubectl.output import say
 from keywright.kubectl.presented import find_fault
-from keywright.kubectl.standing import read_standing
 
 __all__ = ["verify"]
 

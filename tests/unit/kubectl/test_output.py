@@ -6,10 +6,11 @@ import re
 import pytest
 import yaml
 
+from keywright.api.standing import Tone
 from keywright.domain.apikey import Status
-from keywright.kubectl.output import Tone, print_documents, print_fields, print_table, say
+from keywright.kubectl.output import print_documents, print_fields, print_table, say
+from tests.unit.api.manifests import manifest
 from tests.unit.domain.examples import key, record
-from tests.unit.kubectl.manifests import manifest
 
 EVIL = "a\x1b[31mb\x07\r\n\u202ec\x9b2J"
 
