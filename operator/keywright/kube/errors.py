@@ -13,6 +13,7 @@ __all__ = [
     "ForbiddenError",
     "GoneError",
     "NotFoundError",
+    "QuietError",
     "from_response",
 ]
 
@@ -50,6 +51,19 @@ class ForbiddenError(ApiError):
 
 class ApiUnavailableError(ApiError):
     """The API server could not be reached, timed out, or asked to be left alone for a while."""
+
+
+class QuietError(ApiError):
+    """A watch brought nothing for longer than bookmarks take. The API server may be gone, or may have had nothing to
+    say: whoever watches asks anew, and learns which.
+    """
+
+    def __init__(self, what: str) -> None:
+        super().__init__(0, "Quiet", what)
+        self._what = what
+
+    def __str__(self) -> str:
+        return f"{self._what}: nothing came for a while"
 
 
 def from_response(status: int, reason: str, what: str) -> ApiError:
