@@ -143,7 +143,16 @@ def console(
     """``keywright console``, ready. Without ``namespaces`` it serves all of them."""
     listen, admin = free_address(), free_address()
     chosen = [part for each in namespaces for part in ("--namespace", each)] or ["--all-namespaces"]
-    command: list[str | Path] = [BIN / "keywright", "console", "--listen", listen, "--admin-listen", admin, *chosen, *flags]
+    command: list[str | Path] = [
+        BIN / "keywright",
+        "console",
+        "--listen",
+        listen,
+        "--admin-listen",
+        admin,
+        *chosen,
+        *flags,
+    ]
     with start(command, kubeconfig=kubeconfig, log=log, environment=environment) as process:
         if ready:
             wait_ready(process, admin)

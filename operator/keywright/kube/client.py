@@ -9,7 +9,13 @@ from typing import Any
 import aiohttp
 
 from keywright.kube.credentials import Credentials
-from keywright.kube.errors import ApiUnavailableError, ImpersonationError, from_response, is_about_impersonation
+from keywright.kube.errors import (
+    ApiUnavailableError,
+    ImpersonationError,
+    QuietError,
+    from_response,
+    is_about_impersonation,
+)
 from keywright.kube.resources import Resource
 
 __all__ = ["METADATA_ONLY", "PAGE", "ApiClient", "Manifest", "connect", "open_session"]
@@ -133,6 +139,10 @@ class ApiClient:
         """Yield watch events from ``resource_version`` on; first of all an empty dict once connected.
 
         Ends when the API server ends it. Bookmarks are asked for.
+
+        Raises:
+            QuietError: if not even a bookmark came for longer than they take.
+
         """
         query = {
             "watch": "true",
@@ -141,7 +151,7 @@ class ApiClient:
             "timeoutSeconds": "290",
         } | _selectors(label_selector, field_selector)
         accept = METADATA_ONLY if metadata_only else "application/json"
-        what = f"watch {resource.path(namespace)}"
+        what, is_answered = f"watch {resource.path(namespace)}", False
         try:
             async with self._session.get(
                 self.credentials.server + resource.path(namespace),
@@ -151,6 +161,7 @@ class ApiClient:
             ) as response:
                 if response.status != 200:
                     raise from_response(response.status, (await _refusal(response))[0], what)
+                is_answered = True
                 yield {}
                 rest = b""
                 async for chunk in response.content.iter_any():
@@ -160,6 +171,8 @@ class ApiClient:
                     if len(rest) > MAX_EVENT_BYTES:
                         raise ApiUnavailableError(0, "EventTooLarge", what)
         except (aiohttp.ClientError, TimeoutError, OSError, ValueError) as error:
+            if is_answered and isinstance(error, aiohttp.SocketTimeoutError):
+                raise QuietError(what) from None
             raise ApiUnavailableError(0, type(error).__name__, what) from None
 
     async def _json(

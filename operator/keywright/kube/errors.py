@@ -18,6 +18,7 @@ __all__ = [
     "GoneError",
     "ImpersonationError",
     "NotFoundError",
+    "QuietError",
     "from_response",
     "is_about_impersonation",
 ]
@@ -66,6 +67,19 @@ class ImpersonationError(ForbiddenError):
 
 class ApiUnavailableError(ApiError):
     """The API server could not be reached, timed out, or asked to be left alone for a while."""
+
+
+class QuietError(ApiError):
+    """A watch brought nothing for longer than bookmarks take. The API server may be gone, or may have had nothing to
+    say: whoever watches asks anew, and learns which.
+    """
+
+    def __init__(self, what: str) -> None:
+        super().__init__(0, "Quiet", what)
+        self._what = what
+
+    def __str__(self) -> str:
+        return f"{self._what}: nothing came for a while"
 
 
 # As the API server words it, with the verbs of KEP-5284 or the older one. Names in it are quoted and escaped, so nobody
