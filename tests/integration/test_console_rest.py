@@ -5,6 +5,7 @@ import json
 import socket
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -51,9 +52,7 @@ def secrets(admin: Kube, namespace: str) -> list[str]:
     return [each["metadata"]["name"] for each in found]
 
 
-def test_a_new_key_is_shown_once_and_works_at_once(
-    alice: Asker, admin: Kube, namespace: str, verifying: str
-) -> None:
+def test_a_new_key_is_shown_once_and_works_at_once(alice: Asker, admin: Kube, namespace: str, verifying: str) -> None:
     """The answer holds the key and says where it is; its Secret is gone by then; a verifier accepts it; no look at it
     afterwards shows the key again, or anything that it could be found by.
     """
@@ -303,7 +302,9 @@ def test_a_repeated_request_makes_nothing_twice(alice: Asker, admin: Kube, names
     assert len(admin.list(namespace)) == 3
 
 
-def test_of_two_same_requests_at_once_one_gets_the_key(alice: Asker, admin: Kube, namespace: str, verifying: str) -> None:
+def test_of_two_same_requests_at_once_one_gets_the_key(
+    alice: Asker, admin: Kube, namespace: str, verifying: str
+) -> None:
     """Both mean the same ApiKey, its key goes to exactly one of them, and it works."""
     for number in range(4):
         with ThreadPoolExecutor(3) as pool:
@@ -317,7 +318,7 @@ def test_of_two_same_requests_at_once_one_gets_the_key(alice: Asker, admin: Kube
             (409, "already_delivered"),
         ], answers
         (made,) = (each.body for each in answers if each.status == 201)
-        eventually(lambda plain=made["key"]: accepts(verifying, plain))
+        eventually(partial(accepts, verifying, made["key"]))
         assert len(admin.list(namespace)) == number + 1
     assert secrets(admin, namespace) == []
 
@@ -364,7 +365,7 @@ def test_revoking_all_keys_of_somebody_who_leaves(
     assert [each["problem"] for each in done] == [None, None]
     assert all(each["revoked"] for each in done)
     for each in plain:
-        eventually(lambda key=each: refuses(verifying, key))
+        eventually(partial(refuses, verifying, each))
     assert carol.ask("POST", f"/v1/owners/{leaver}/revoke").body["items"] == []
     assert bob.look("bobs")["status"] == "Active"
 
@@ -395,7 +396,7 @@ BODIES: list[tuple[str, str]] = [
     ('{"ttl": NaN}', "body"),
     ('{"ttl": %s}' % ("9" * 5000), "body"),
     ("[" * 5000, "body"),
-    ('{"description": %s1%s}' % ("[" * 30, "]" * 30), "body"),
+    ('{"description": ' + "[" * 30 + "]" * 30 + "}", "body"),
     ("[]", "body"),
     ("null", "body"),
     ("{", "body"),

@@ -53,7 +53,9 @@ def editor_at(console: Console, admin: Kube, namespace: str, user: str, *groups:
     """Somebody who may edit the namespace, once that has come round."""
     bind(admin, namespace, user, "edit")
     asker = Asker(
-        console=console, namespace=namespace, headers={USER: user} | ({"X-Remote-Groups": ",".join(groups)} if groups else {})
+        console=console,
+        namespace=namespace,
+        headers={USER: user} | ({"X-Remote-Groups": ",".join(groups)} if groups else {}),
     )
     eventually(lambda: asker.ask("GET").status == 200, within=30, what=f"the rights of {user}")
     return asker

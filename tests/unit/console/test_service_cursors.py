@@ -1,6 +1,7 @@
 """Where a list goes on: what was given out is read again, and nothing else is."""
 
 import base64
+import contextlib
 import json
 
 import pytest
@@ -58,7 +59,5 @@ def test_what_was_not_given_out_is_refused(text: str) -> None:
 @given(st.text())
 def test_no_text_is_a_fault(text: str) -> None:
     """It is a cursor, or a problem."""
-    try:
-        Cursor.read(text)
-    except ProblemError as problem:
-        assert problem.status == 422
+    with contextlib.suppress(ProblemError):
+        assert str(Cursor.read(text))
