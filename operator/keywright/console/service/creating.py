@@ -19,7 +19,7 @@ __all__ = ["Creating", "Made"]
 logger = logging.getLogger(__name__)
 
 # Seconds before each attempt to take back what was made, when the API server is away.
-ATTEMPTS = (0.0, 0.5, 2.0, 5.0, 10.0)
+ATTEMPTS = (0.0, 0.5, 2.0, 5.0, 10.0, 30.0, 60.0)
 _undoing: set[asyncio.Task[None]] = set()
 
 
