@@ -11,7 +11,7 @@ from keywright.console.pages.expiries import choices, last_date
 from keywright.console.pages.forms import Filled, blank, new_request_id, read_filled, to_new_key
 from keywright.console.pages.refusals import PageRoute, Refusal
 from keywright.console.pages.rendering import render
-from keywright.console.pages.visitors import receive, service_for, visit
+from keywright.console.pages.viewers import receive, service_for, view
 from keywright.console.problems import ProblemError
 from keywright.console.service.views import ClassView
 
@@ -23,8 +23,8 @@ router = APIRouter(route_class=PageRoute)
 @router.get("/keys/{namespace}/new")
 async def ask_for_key(request: Request, namespace: str) -> Response:
     """The form, for the class that the address names or the default one."""
-    visitor = await visit(request)
-    classes = await service_for(request, visitor).classes()
+    viewer = await view(request)
+    classes = await service_for(request, viewer).classes()
     chosen = _choose(classes, request.query_params.get("class", ""))
     return _form(request, namespace, classes, chosen, blank(chosen))
 
@@ -32,8 +32,8 @@ async def ask_for_key(request: Request, namespace: str) -> Response:
 @router.post("/keys/{namespace}/new")
 async def make_key(request: Request, namespace: str) -> Response:
     """The key is in this answer and in no other. Sent again, the form makes no second one."""
-    visitor, form = await receive(request)
-    service = service_for(request, visitor)
+    viewer, form = await receive(request)
+    service = service_for(request, viewer)
     filled, request_id = read_filled(form), form["request"]
     try:
         if not request_id:

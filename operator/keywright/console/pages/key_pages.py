@@ -8,7 +8,7 @@ from keywright.console.pages.addresses import address, keys_address
 from keywright.console.pages.forms import Form
 from keywright.console.pages.refusals import PageRoute, Refusal
 from keywright.console.pages.rendering import render
-from keywright.console.pages.visitors import receive, service_for, visit
+from keywright.console.pages.viewers import receive, service_for, view
 from keywright.console.problems import ProblemError
 from keywright.console.service.keys import KeyService, Rotated
 from keywright.console.service.views import KeyView
@@ -22,8 +22,8 @@ router = APIRouter(route_class=PageRoute)
 @router.get("/keys/{namespace}/{name}")
 async def show_key(request: Request, namespace: str, name: str) -> Response:
     """All there is to say about a key, but for the key."""
-    visitor = await visit(request)
-    service = service_for(request, visitor)
+    viewer = await view(request)
+    service = service_for(request, viewer)
     key = await service.get(namespace, name)
     return render(
         request,
@@ -38,16 +38,16 @@ async def show_key(request: Request, namespace: str, name: str) -> Response:
 @router.get("/keys/{namespace}/{name}/{verb}")
 async def confirm(request: Request, namespace: str, name: str, verb: Verb) -> Response:
     """Asks whether it shall be done. Looking at it does nothing."""
-    visitor = await visit(request)
-    key = await service_for(request, visitor).get(namespace, name)
+    viewer = await view(request)
+    key = await service_for(request, viewer).get(namespace, name)
     return _confirmation(request, key, action_of(verb))
 
 
 @router.post("/keys/{namespace}/{name}/{verb}")
 async def act(request: Request, namespace: str, name: str, verb: Verb) -> Response:
     """Done, and a page about it; or asked again with the refusal."""
-    visitor, form = await receive(request)
-    service = service_for(request, visitor)
+    viewer, form = await receive(request)
+    service = service_for(request, viewer)
     try:
         rotated = await _do(service, namespace, name, verb, form)
     except ProblemError as problem:

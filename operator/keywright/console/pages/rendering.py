@@ -61,7 +61,7 @@ _ENVIRONMENT = _environment()
 
 def render(request: Request, template: str, *, status: int = 200, **values: Any) -> HTMLResponse:
     """The page. It knows the time, and who looks at it if the request has been judged."""
-    known = {"now": datetime.now(UTC), "visitor": getattr(request.state, "visitor", None)}
+    known = {"now": datetime.now(UTC), "viewer": getattr(request.state, "viewer", None)}
     content = _ENVIRONMENT.get_template(template).render(known | values)
     return HTMLResponse(content, status, {"Cache-Control": "no-store"})
 

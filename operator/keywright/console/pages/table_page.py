@@ -7,7 +7,7 @@ from keywright.console.pages.actions import notice_of
 from keywright.console.pages.listing import STATUSES, gather, read_asked
 from keywright.console.pages.refusals import PageRoute, Refusal
 from keywright.console.pages.rendering import render
-from keywright.console.pages.visitors import service_for, visit
+from keywright.console.pages.viewers import service_for, view
 from keywright.console.problems import ProblemError
 
 __all__ = ["router"]
@@ -18,15 +18,15 @@ router = APIRouter(route_class=PageRoute)
 @router.get("/")
 async def show_keys(request: Request) -> Response:
     """The filters are of the address, so that a search can be kept as a bookmark."""
-    visitor = await visit(request)
-    service = service_for(request, visitor)
+    viewer = await view(request)
+    service = service_for(request, viewer)
     asked = read_asked(request.query_params)
     namespaces = await service.namespaces()
     namespace = request.query_params.get("namespace") or (namespaces[0] if namespaces else "")
     listing, problem = None, None
     if namespace:
         try:
-            listing = await gather(service, namespace, visitor.caller.user, asked)
+            listing = await gather(service, namespace, viewer.caller.user, asked)
         except ProblemError as refused:
             if refused.status not in (403, 404, 422):
                 raise
