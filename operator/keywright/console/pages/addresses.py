@@ -9,7 +9,9 @@ __all__ = ["address", "keys_address", "local_address", "owner_address"]
 
 def address(key: KeyView) -> str:
     """Of the page of a key."""
-    return f"/keys/{quote(key.namespace, safe='')}/{quote(key.name, safe='')}"
+    # One that is called new would get the address of the form for new ones.
+    name = key.name if key.name != "new" else key.uid
+    return f"/keys/{quote(key.namespace, safe='')}/{quote(name, safe='')}"
 
 
 def owner_address(user: str) -> str:
