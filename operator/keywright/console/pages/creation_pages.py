@@ -1,11 +1,10 @@
 """Making a key: the form, and the one answer that shows the key."""
 
 from collections.abc import Sequence
+from datetime import UTC, datetime
 
 from fastapi import APIRouter, Request
 from fastapi.responses import Response
-
-from datetime import UTC, datetime
 
 from keywright.console.pages.expiries import choices, last_date
 from keywright.console.pages.forms import Filled, blank, new_request_id, read_filled, to_new_key
@@ -34,11 +33,10 @@ async def make_key(request: Request, namespace: str) -> Response:
     """The key is in this answer and in no other. Sent again, the form makes no second one."""
     viewer, form = await receive(request)
     service = service_for(request, viewer)
-    filled, request_id = read_filled(form), form["request"]
+    filled = read_filled(form)
     try:
-        if not request_id:
-            raise ProblemError(422, "invalid_request", "The form is incomplete. Fill it in anew.")
-        issued = await service.create(namespace, to_new_key(filled, form["class"]), idempotency_key=request_id)
+        new = to_new_key(filled, form["class"])
+        issued = await service.create(namespace, new, idempotency_key=form["request"] or new_request_id())
     except ProblemError as problem:
         refused = problem
     else:

@@ -117,7 +117,13 @@ def _matches(key: KeyView, asked: Asked) -> bool:
     elif not key.status.startswith(asked.status):
         return False
     wanted = asked.text.casefold()
-    told = (key.display_name, key.name, key.description, key.owner.user if key.owner else "", *(each.id for each in key.keys))
+    told = (
+        key.display_name,
+        key.name,
+        key.description,
+        key.owner.user if key.owner else "",
+        *(each.id for each in key.keys),
+    )
     return any(wanted in each.casefold() for each in told)
 
 

@@ -12,7 +12,8 @@ from fastapi.routing import APIRoute
 
 from keywright.console.pages.rendering import render
 from keywright.console.pages.words import headline, next_step
-from keywright.console.problems import ProblemError
+from keywright.console.problems import ProblemError, as_problem
+from keywright.kube.errors import ApiError
 
 __all__ = ["PageRoute", "Refusal", "sign_in_address"]
 
@@ -42,6 +43,8 @@ class PageRoute(APIRoute):
                 return await handle(request)
             except ProblemError as problem:
                 refused = problem
+            except ApiError as error:
+                refused = as_problem(error)
             except RequestValidationError:
                 refused = ProblemError(404, "not_found", "There is no page of that address.")
             if refused.status == 401 and request.url.path != "/sign-in":

@@ -21,7 +21,9 @@ _NOTICES = {"ended": "Your session has ended. Nothing was done: sign in and do i
 async def ask_who(request: Request) -> Response:
     """The form."""
     query = request.query_params
-    return _form(request, query.get("next", "/"), notice=next((text for name, text in _NOTICES.items() if name in query), ""))
+    return _form(
+        request, query.get("next", "/"), notice=next((text for name, text in _NOTICES.items() if name in query), "")
+    )
 
 
 @router.post("/sign-in")
@@ -52,9 +54,7 @@ async def sign_out(request: Request) -> Response:
 
 
 def _form(request: Request, wanted: str, *, status: int = 200, problem: str = "", notice: str = "") -> Response:
-    return render(
-        request, "sign_in.html", status=status, next=local_address(wanted), problem=problem, notice=notice
-    )
+    return render(request, "sign_in.html", status=status, next=local_address(wanted), problem=problem, notice=notice)
 
 
 def _set_cookie(request: Request, answer: Response, value: str | None) -> None:

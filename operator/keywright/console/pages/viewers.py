@@ -36,7 +36,7 @@ async def view(request: Request) -> Viewer:
     callers = request.app.state.callers
     visitor = await callers.visitor(request)
     viewer = Viewer(
-        caller=viewer.caller,
+        caller=visitor.caller,
         csrf=callers.sessions.csrf_token(visitor.session_id),
         may_sign_out=visitor.expires_at is not None,
     )
