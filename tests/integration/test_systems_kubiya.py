@@ -5,17 +5,14 @@ import http.client
 import itertools
 import re
 import subprocess
-from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from keywright_local import ControlPlane
-from tests.integration.conftest import CLASS_RULES, apply
 from tests.support.backend import Answer, ask
-from tests.support.installed_system import InstalledSystem, ci_scripts, code_of, install_system, run_script, verifying
+from tests.support.installed_system import InstalledSystem, ci_scripts, code_of, run_script, system_of_files, verifying
 from tests.support.kube import Kube, eventually
 from tests.support.kubectl import apikey
 from tests.support.people import allowed
@@ -42,18 +39,7 @@ REQUESTS = {
     "webhooks:manage": ("POST", "webhooks"),
 }
 _names = itertools.count()
-
-
-@pytest.fixture(scope="module")
-def kubiya(
-    own_plane: ControlPlane, own_admin: Kube, tmp_path_factory: pytest.TempPathFactory
-) -> Iterator[InstalledSystem]:
-    """The system as its README installs it, with the keys and workloads of its files."""
-    apply(own_plane, CLASS_RULES)
-    files = ("keys.yaml", "consumers.yaml")
-    with install_system("kubiya", own_plane, own_admin, tmp_path_factory.mktemp("kubiya"), *files) as system:
-        own_admin.wait("kubiya", "reports", Active="True", within=30)
-        yield system
+kubiya = system_of_files("kubiya", issued="reports")
 
 
 def issue(kubiya: InstalledSystem, name: str = "", **spec: Any) -> str:

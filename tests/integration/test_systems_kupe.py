@@ -5,7 +5,7 @@ import contextlib
 import itertools
 import json
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -13,9 +13,7 @@ import argon2
 import pytest
 from kubernetes.client.exceptions import ApiException
 
-from keywright_local import ControlPlane
-from tests.integration.conftest import CLASS_RULES, apply
-from tests.support.installed_system import InstalledSystem, ci_scripts, code_of, install_system, run_script
+from tests.support.installed_system import InstalledSystem, ci_scripts, code_of, run_script, system_of_files
 from tests.support.kube import Kube, eventually
 from tests.support.kubectl import apikey
 from tests.support.people import allowed, refusal, succeeds
@@ -25,18 +23,7 @@ from tests.support.system_rows import proves
 CLUSTERS = "/api/v1/clusters/prod"
 KEYS = "/api/v1/apikeys"
 _names = itertools.count()
-
-
-@pytest.fixture(scope="module")
-def kupe(
-    own_plane: ControlPlane, own_admin: Kube, tmp_path_factory: pytest.TempPathFactory
-) -> Iterator[InstalledSystem]:
-    """The system as its README installs it, with the keys and workloads of its files, and its class's rules told."""
-    apply(own_plane, CLASS_RULES)
-    files = ("keys.yaml", "consumers.yaml")
-    with install_system("kupe", own_plane, own_admin, tmp_path_factory.mktemp("kupe"), *files) as system:
-        own_admin.wait("kupe", "ak-ci", Active="True", within=30)
-        yield system
+kupe = system_of_files("kupe", issued="ak-ci")
 
 
 def member(kupe: InstalledSystem, user: str, group: str) -> contextlib.closing[Kube]:

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import pytest
 import yaml
 
 from keywright_local import ControlPlane
@@ -18,7 +19,16 @@ from tests.support.backend import Answer, ask
 from tests.support.kube import Kube, Manifest, eventually
 from tests.support.processes import free_address, get, operator, verifier
 
-__all__ = ["ROOT", "InstalledSystem", "ci_scripts", "code_of", "install_system", "run_script", "verifying"]
+__all__ = [
+    "ROOT",
+    "InstalledSystem",
+    "ci_scripts",
+    "code_of",
+    "install_system",
+    "run_script",
+    "system_of_files",
+    "verifying",
+]
 
 ROOT = Path(__file__).parents[2]
 
@@ -135,6 +145,24 @@ def install_system(
                 operator_metrics=probes,
                 audit=audit,
             )
+
+
+def system_of_files(name: str, *, issued: str) -> Any:
+    """A fixture of this name: the system with the keys and workloads of its files, and its class's rules told at
+    admission. It is there once the ApiKey ``issued`` of them works.
+    """
+
+    @pytest.fixture(scope="module", name=name)
+    def system(
+        own_plane: ControlPlane, own_admin: Kube, tmp_path_factory: pytest.TempPathFactory
+    ) -> Iterator[InstalledSystem]:
+        _apply(own_plane, name, ROOT / "deploy/admission/class-rules.yaml")
+        files = ("keys.yaml", "consumers.yaml")
+        with install_system(name, own_plane, own_admin, tmp_path_factory.mktemp(name), *files) as installed:
+            own_admin.wait(name, issued, Active="True", within=30)
+            yield installed
+
+    return system
 
 
 @contextlib.contextmanager
