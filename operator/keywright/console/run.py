@@ -133,7 +133,11 @@ def _callers(settings: ConsoleSettings, client: ApiClient, engine: InProcess | N
 def _engine_settings(settings: ConsoleSettings) -> VerifierSettings:
     """The engine of a verifier for the same namespaces. What it publishes of use goes the verifier's way."""
     return VerifierSettings(
-        namespaces=settings.namespaces, all_namespaces=settings.all_namespaces, classes=settings.classes
+        namespaces=settings.namespaces,
+        all_namespaces=settings.all_namespaces,
+        classes=settings.classes,
+        usage=settings.usage,
+        usage_interval=settings.usage_interval,
     )
 
 

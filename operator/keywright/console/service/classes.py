@@ -1,4 +1,4 @@
-"""The classes that there are. They are policy, which every account may read, so this one reads them itself."""
+"""The classes that there are. They are policy and no secret, so the key service reads them as itself."""
 
 from dataclasses import dataclass
 

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from keywright.console.callers.caller import Caller
 from keywright.console.problems import ProblemError
 from keywright.console.service.acting import Acting, Manifest
-from keywright.console.service.asking import Mark, default_owner, mark, to_manifest
+from keywright.console.service.asking import Mark, default_owner, is_as_asked, mark, to_manifest
 from keywright.console.service.finding import Finder
 from keywright.console.service.handing_over import ALREADY_DELIVERED, Deadline, HandOver
 from keywright.console.service.wanted import NewKey
@@ -56,11 +56,12 @@ class Creating:
         try:
             made = await asyncio.shield(posting)
             if made is None:
-                return await self._repeat(namespace, name, marked, deadline)
+                return await self._repeat(namespace, manifest, marked, deadline)
             return await self._deliver(made, deadline)
         except BaseException as error:
             # The same request, repeated, has been the first to take the key.
             if idempotency_key is not None and isinstance(error, ProblemError) and error.code == ALREADY_DELIVERED:
+                error.headers["Location"] = f"/v1/namespaces/{namespace}/keys/{name}"
                 raise
             undoing = asyncio.create_task(self._undo(namespace, name, marked, posting))
             _undoing.add(undoing)
@@ -92,10 +93,14 @@ class Creating:
                 )
         raise exists
 
-    async def _repeat(self, namespace: str, name: str, marked: Mark, deadline: Deadline) -> Made:
-        found = await self._acting.get(APIKEYS, namespace, name)
+    async def _repeat(self, namespace: str, manifest: Manifest, marked: Mark, deadline: Deadline) -> Made:
+        found = await self._acting.get(APIKEYS, namespace, manifest["metadata"]["name"])
         if not marked.is_on(found) or found["metadata"].get("deletionTimestamp"):
             raise ProblemError(409, "conflict", "The first of these requests has failed. Try again.")
+        if not is_as_asked(found, manifest):
+            raise ProblemError(
+                409, "conflict", "The key was changed before it was delivered. Use a new Idempotency-Key."
+            )
         return await self._deliver(found, deadline)
 
     async def _deliver(self, made: Manifest, deadline: Deadline) -> Made:
