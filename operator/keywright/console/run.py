@@ -34,7 +34,8 @@ __all__ = ["run"]
 
 logger = logging.getLogger(__name__)
 
-GRACE_SECONDS = 30
+# A creation takes 20 at the most, and a pod has 30.
+GRACE_SECONDS = 25
 CONNECTIONS = 256
 
 
