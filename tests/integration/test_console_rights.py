@@ -73,17 +73,22 @@ def test_the_account_holds_exactly_the_rights_it_uses(
     with console(account, tmp_path / "log", *flags) as service:
         ask_everything(service, namespace, {"Authorization": f"Bearer {token}"})
         ask_everything(service, namespace, {"X-User": user, "X-Groups": "dev"})
-        # A key that is used says so: once anew, once by a change.
-        own_admin.apikey(namespace, "asking", scopes=["keys:read"], owner={"user": user})
-        own_admin.wait(namespace, "asking", Active="True")
-        plain = own_admin.plain_key(namespace, "asking")
         path = f"/v1/namespaces/{namespace}/keys"
+        for number, owner in enumerate((user, f"system:serviceaccount:{namespace}:bob")):
+            name = f"asking-{number}"
+            own_admin.apikey(namespace, name, scopes=["keys:manage", "agents:read"], owner={"user": owner})
+            own_admin.wait(namespace, name, Active="True")
+            plain = own_admin.plain_key(namespace, name)
+            eventually(lambda p=plain: service.ask("GET", path, token=p).status == 200, within=30)  # type: ignore[misc]
+            wanted = {"name": f"made-{number}", "scopes": ["agents:read"]}
+            answer = service.ask("POST", path, token=plain, body=wanted)
+            assert answer.status in (201, 403), answer
 
+        # A key that is used says so: once anew, once by a change.
         def publishes() -> bool:
             service.ask("GET", path, token=plain)
             return {"create", "patch"} <= {each.verb for each in own(own_plane) if each.resource == "apikeyusages"}
 
-        eventually(lambda: service.ask("GET", path, token=plain).status == 200, within=30)
         eventually(publishes, within=60)
     made = own(own_plane)
     assert {each.code for each in made} & {401} == set()

@@ -8,9 +8,9 @@ from keywright.console.callers.caller import Caller
 from keywright.console.problems import ProblemError
 from keywright.console.service.acting import Acting, Manifest
 from keywright.console.service.asking import Mark, default_owner, is_as_asked, mark, to_manifest
+from keywright.console.service.fences import Fitted
 from keywright.console.service.finding import Finder
 from keywright.console.service.handing_over import ALREADY_DELIVERED, Deadline, HandOver
-from keywright.console.service.wanted import NewKey
 from keywright.domain.plainkey import PlainKey
 from keywright.kube.resources import APIKEYS
 
@@ -19,8 +19,7 @@ __all__ = ["Creating", "Made"]
 logger = logging.getLogger(__name__)
 
 # Seconds before each attempt to take back what was made, when the API server is away.
-ATTEMPTS = (0.0, 0.5, 2.0, 5.0, 10.0)
-_undoing: set[asyncio.Task[None]] = set()
+ATTEMPTS = (0.0, 0.5, 2.0, 5.0, 10.0, 30.0, 60.0)
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,24 +31,26 @@ class Made:
 
 
 class Creating:
-    """Makes keys as one caller."""
+    """Makes keys as one caller. ``undoing`` outlives the request, with what it still has to take back."""
 
-    def __init__(self, acting: Acting, caller: Caller, finder: Finder) -> None:
+    def __init__(self, acting: Acting, caller: Caller, finder: Finder, undoing: set[asyncio.Task[None]]) -> None:
+        self._undoing = undoing
         self._acting = acting
         self._caller = caller
         self._finder = finder
         self._hand_over = HandOver(acting)
 
-    async def create(self, namespace: str, new: NewKey, idempotency_key: str | None) -> Made:
+    async def create(self, namespace: str, fitted: Fitted, idempotency_key: str | None) -> Made:
         """Make it. Whatever fails, or is cancelled, after the ApiKey was made, takes it back.
 
         Raises:
             ProblemError: if it cannot be made, or was made and shown before.
 
         """
-        marked = mark(self._caller, namespace, new, idempotency_key)
+        new = fitted.new
+        marked = mark(self._caller, namespace, fitted.asked, idempotency_key)
         name = new.name or marked.name
-        manifest = to_manifest(new, name, default_owner(self._caller), marked)
+        manifest = to_manifest(new, name, default_owner(self._caller), marked, fitted.rate_limits)
         deadline = Deadline()
         # A task of its own: a request that is cancelled would leave open whether something was made.
         posting = asyncio.create_task(self._post(namespace, manifest, marked))
@@ -64,8 +65,8 @@ class Creating:
                 error.headers["Location"] = f"/v1/namespaces/{namespace}/keys/{name}"
                 raise
             undoing = asyncio.create_task(self._undo(namespace, name, marked, posting))
-            _undoing.add(undoing)
-            undoing.add_done_callback(_undoing.discard)
+            self._undoing.add(undoing)
+            undoing.add_done_callback(self._undoing.discard)
             # One attempt is waited for, so that nothing is left behind by the time that the caller hears of it.
             await asyncio.wait({undoing}, timeout=5)
             raise
