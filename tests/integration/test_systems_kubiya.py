@@ -41,6 +41,8 @@ REQUESTS = {
     "integrations:write": ("POST", "integrations"),
     "webhooks:manage": ("POST", "webhooks"),
 }
+# The service itself is asked nothing for them.
+OF_THE_KEY_SERVICE = {"keys:read", "keys:manage"}
 _names = itertools.count()
 
 
@@ -188,7 +190,7 @@ def test_a_key_may_do_what_its_owner_may(kubiya: InstalledSystem) -> None:
 def test_each_scope_opens_its_own_requests_and_no_others(kubiya: InstalledSystem) -> None:
     """A key for each scope of the catalogue, against a request for each; admin passes them all."""
     (manifest,) = kubiya.documents("class.yaml")
-    assert {each["name"] for each in manifest["spec"]["scopes"]} == {*REQUESTS, "admin"}
+    assert {each["name"] for each in manifest["spec"]["scopes"]} == {*REQUESTS, "admin", *OF_THE_KEY_SERVICE}
     for scope, (method, resource) in REQUESTS.items():
         plain = issue(kubiya, scopes=[scope])
         kubiya.becomes(f"/api/v1/{resource}/7", plain, "allowed", method=method)
