@@ -65,6 +65,7 @@ def play(streams: Sequence[Stream], seconds: float, *, core: int, seed: int = 1)
 
     Raises:
         AssertionError: for an answer that is not the expected one, or none at all.
+        ConnectionError: if a server resets a connection.
 
     """
     states = [_State(each, b"HTTP/1.1 %d " % each.status) for each in streams]

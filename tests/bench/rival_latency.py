@@ -59,7 +59,7 @@ def _milliseconds(bench: Bench, server: Contender, load: int, seed: int) -> list
     stream = Stream(address=server.address, rate=load, requests=requests, status=server.status)
     try:
         play([stream], bench.choose(SECONDS, 0.5), core=bench.cores.client, seed=seed)
-    except AssertionError:
+    except (AssertionError, ConnectionError):
         # All were proven before: who closes connections or refuses now does not hold the load.
         return [math.inf]
     return [each * 1000 for each in stream.latencies]

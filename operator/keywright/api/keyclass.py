@@ -12,6 +12,7 @@ from keywright.domain.keyclass import (
     BUILT_IN,
     DEFAULT_ANNOTATION,
     Authorization,
+    Delegation,
     Grant,
     KeyClass,
     RateLimitPer,
@@ -221,6 +222,10 @@ class ApiKeyClassSpec(ResourceModel):
         Authorization.SCOPES,
         description="Scopes, or Owner: the RBAC of the key's owner decides at the time of each request.",
     )
+    delegation: Delegation = Field(
+        Delegation.REFUSED,
+        description="Whether a key with the scope keys:manage may make others that have it, by the key service.",
+    )
     allowed_namespaces: SelectorSpec | None = Field(
         None, description="Namespaces, by their labels, that may have keys of this class. Default: all."
     )
@@ -284,6 +289,7 @@ def read_class(manifest: dict[str, Any]) -> KeyClass | None:
         rate_limits=tuple(RateLimit(**dict(each)) for each in spec.rate_limits or ()),
         rate_limit_per=spec.rate_limit_per,
         authorization=spec.authorization,
+        delegation=spec.delegation,
         allowed_namespaces=spec.allowed_namespaces.to_domain() if spec.allowed_namespaces is not None else None,
         grants=tuple(_read_grant(each) for each in spec.grants) if spec.grants is not None else None,
         secret_metadata=(tuple(spec.secret_metadata) if spec.secret_metadata is not None else BUILT_IN.secret_metadata),

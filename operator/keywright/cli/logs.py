@@ -5,7 +5,7 @@ import logging
 import sys
 from datetime import UTC, datetime
 
-from keywright.domain.plainkey import redact
+from keywright.domain.plainkey import escape, redact
 
 __all__ = ["configure"]
 
@@ -16,7 +16,7 @@ class _HumanFormatter(logging.Formatter):
 
     def formatMessage(self, record: logging.LogRecord) -> str:  # noqa: N802 - logging's name
         # A message may quote what a user wrote: one record stays one line, and no terminal obeys it.
-        record.message = "".join(c if c.isprintable() else ascii(c)[1:-1] for c in record.message)
+        record.message = escape(record.message)
         return super().formatMessage(record)
 
 

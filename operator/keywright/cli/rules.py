@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from keywright.domain.plainkey import escape
 from keywright.errors import KeywrightError
 from keywright.verifier.keys.rights import Permits
 from keywright.verifier.rules.documents import Document, OddDocumentError, read_document
@@ -133,7 +134,7 @@ def _report(rules: Rules, samples: Sequence[_Sample], path: Path) -> int:
             note = f"not {sample.expect[0]}"
         rows.append((f"{sample.method} {sample.url}", code, _named(rule, code), note))
     # What is asked about may hold anything; a terminal gets to see it, but does not obey it.
-    table = [["".join(c if c.isprintable() else ascii(c)[1:-1] for c in cell) for cell in row] for row in rows]
+    table = [[escape(cell) for cell in row] for row in rows]
     widths = [max(len(row[column]) for row in table) for column in range(4)]
     for row in table:
         print("   ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip())

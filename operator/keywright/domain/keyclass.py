@@ -15,6 +15,7 @@ __all__ = [
     "BUILT_IN_NAME",
     "DEFAULT_ANNOTATION",
     "Authorization",
+    "Delegation",
     "Grant",
     "KeyClass",
     "RateLimitPer",
@@ -50,6 +51,13 @@ class RateLimitPer(StrEnum):
     OWNER = "Owner"
 
 
+class Delegation(StrEnum):
+    """Whether a key that manages keys may hand out others that manage keys as well."""
+
+    REFUSED = "Refused"
+    ALLOWED = "Allowed"
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Grant:
     """What the namespaces that ``namespaces`` selects may ask for. ``owners`` are patterns with ``*`` of the owner's
@@ -82,6 +90,7 @@ class KeyClass:
     rate_limits: tuple[RateLimit, ...] = ()
     rate_limit_per: RateLimitPer = RateLimitPer.KEY
     authorization: Authorization = Authorization.SCOPES
+    delegation: Delegation = Delegation.REFUSED
     allowed_namespaces: Selector | None = None
     grants: tuple[Grant, ...] | None = None
     secret_metadata: tuple[str, ...] = ("secret.reloader.stakater.com/*", "reloader.stakater.com/*")

@@ -5,8 +5,10 @@ of base62 hold 256.03 bits. The checksum is the CRC-32 (IEEE 802.3, as in zlib) 
 serves people and secret scanners; it proves nothing.
 """
 
+import base64
 import re
 import zlib
+from collections.abc import Mapping
 from dataclasses import dataclass
 from enum import StrEnum
 from random import Random
@@ -18,6 +20,8 @@ __all__ = [
     "Malformed",
     "MalformedCause",
     "PlainKey",
+    "escape",
+    "find_in",
     "generate",
     "mask",
     "parse",
@@ -97,6 +101,16 @@ def parse(text: str) -> PlainKey | Malformed:
     return PlainKey(match[1], match[2], text)
 
 
+def find_in(data: Mapping[str, str] | None, entry: str) -> PlainKey | None:
+    """The plain key in that entry of a Secret's ``data``, if there is a well-formed one."""
+    try:
+        text = base64.b64decode((data or {})[entry], validate=True).decode("ascii")
+    except (KeyError, ValueError):
+        return None
+    plain = parse(text)
+    return plain if isinstance(plain, PlainKey) else None
+
+
 def mask(prefix: str, key_id: str) -> str:
     """The public face of a plain key, for people: ``kw_live_4hJk29sLmQ0z_…``."""
     return f"{prefix}_{key_id}_…"
@@ -107,3 +121,10 @@ def redact(text: str) -> str:
     is logged or said to people.
     """
     return _ANYWHERE.sub(r"\1[redacted]", text)
+
+
+def escape(text: str) -> str:
+    """The text with escapes in place of what is not printable: a terminal gets to see it, but does not obey it, and
+    one line stays one line.
+    """
+    return "".join(each if each.isprintable() else ascii(each)[1:-1] for each in text)

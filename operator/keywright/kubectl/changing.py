@@ -5,14 +5,15 @@ from collections.abc import Callable, Sequence
 
 import click
 
+from keywright.api.finding import LONGEST, owned_by
+from keywright.api.standing import Standing
 from keywright.errors import KeywrightError
 from keywright.kube.resources import APIKEYS
 from keywright.kubectl.cluster import Cluster, Manifest, RequestError
-from keywright.kubectl.finding import LONGEST, find_key, owned_by
+from keywright.kubectl.finding import find_key
 from keywright.kubectl.options import at_cluster, key_argument
 from keywright.kubectl.output import say
 from keywright.kubectl.reading import print_list, standings
-from keywright.kubectl.standing import Standing
 
 __all__ = ["delete", "resume", "revoke", "suspend"]
 

@@ -1,30 +1,26 @@
 """Waiting for a key and taking it from its Secret. From here the plain key goes to standard output and nowhere else.
 
-A Secret is believed only if it has the UID that the operator has recorded, and its key only if it is the one behind
-the hash of the record with its id: who may edit Secrets can put another in its place.
+What is believed of a Secret is decided in :mod:`keywright.api.delivered`; here it is fetched, and said to people.
 """
 
-import base64
-import binascii
 import sys
 import time
 from collections.abc import Callable
 from datetime import timedelta
 
 from keywright.api.apikey import read_spec
+from keywright.api.delivered import Delivered, Doubt, Undeliverable, WhyNot, judge_delivery, take_key
 from keywright.api.status import read_status
-from keywright.domain import hashing
-from keywright.domain.apikey import Delivery, InvalidSpec, KeySpec, RecordState, Status
-from keywright.domain.conditions import Condition, ConditionStatus, ConditionType, find
+from keywright.domain.apikey import Delivery, InvalidSpec, KeySpec, Status
+from keywright.domain.conditions import Condition, ConditionType, find
 from keywright.domain.delivery import ACKNOWLEDGED_ANNOTATION
-from keywright.domain.plainkey import PlainKey, parse
-from keywright.domain.reasons import Reason
+from keywright.domain.plainkey import PlainKey
 from keywright.errors import KeywrightError
 from keywright.kube.resources import APIKEYS, SECRETS
 from keywright.kubectl.cluster import Cluster, Manifest, RequestError
 from keywright.kubectl.output import progress, say
 
-__all__ = ["hand_over", "stalled", "status_of", "wait_for", "wait_for_delivery"]
+__all__ = ["hand_over", "status_of", "wait_for", "wait_for_delivery"]
 
 PAUSE = 0.3  # seconds between two looks
 # A rotation may put another key into the Secret between two requests.
@@ -102,32 +98,24 @@ def status_of(manifest: Manifest) -> Status:
     return status
 
 
-def stalled(status: Status) -> Condition | None:
-    """What a person has to mend before anything more happens."""
-    found = find(status.conditions, ConditionType.STALLED)
-    return found if found is not None and found.status == ConditionStatus.TRUE else None
-
-
 def _is_delivered(found: Manifest, status: Status) -> bool:
-    name = found["metadata"]["name"]
-    delivered, active = (
-        find(status.conditions, each) for each in (ConditionType.SECRET_DELIVERED, ConditionType.ACTIVE)
-    )
-    if delivered is None or status.observed_generation != found["metadata"]["generation"]:
-        return False
-    if delivered.status == ConditionStatus.TRUE and status.current_key_id is not None:
-        return True
-    if active is not None and active.reason in (Reason.KEY_REVOKED, Reason.KEY_EXPIRED):
-        raise KeywrightError(f"{name} has ended ({active.message}): make a new one with kubectl apikey create")
-    if delivered.reason == Reason.SECRET_WITHDRAWN:
-        raise KeywrightError(
-            f"the key of {name} was delivered once and its Secret is gone: "
-            f"kubectl apikey rotate {name} has another one delivered"
-        )
-    problem = stalled(status)
-    if problem is not None:
-        raise KeywrightError(f"{name}: {problem.reason}: {problem.message}")
-    return False
+    verdict = judge_delivery(found, status)
+    if isinstance(verdict, Undeliverable):
+        raise KeywrightError(_next_step(found["metadata"]["name"], verdict))
+    return isinstance(verdict, Delivered)
+
+
+def _next_step(name: str, verdict: Undeliverable) -> str:
+    match verdict.why:
+        case WhyNot.ENDED:
+            return f"{name} has ended ({verdict.message}): make a new one with kubectl apikey create"
+        case WhyNot.WITHDRAWN:
+            return (
+                f"the key of {name} was delivered once and its Secret is gone: "
+                f"kubectl apikey rotate {name} has another one delivered"
+            )
+        case WhyNot.STALLED:
+            return f"{name}: {verdict.message}"
 
 
 def _take(cluster: Cluster, found: Manifest, spec: KeySpec) -> tuple[PlainKey, Manifest]:
@@ -135,35 +123,26 @@ def _take(cluster: Cluster, found: Manifest, spec: KeySpec) -> tuple[PlainKey, M
     for _ in range(LOOKS):
         status = status_of(found)
         secret = cluster.get(SECRETS, namespace, status.secret_name or spec.secret_name)
-        if secret["metadata"]["uid"] != status.secret_uid:
-            raise KeywrightError(
-                f"the Secret {secret['metadata']['name']} is not the one that the operator made for {name}, so nothing "
-                f"in it is believed: see kubectl apikey show {name}"
-            )
-        plain = _read_key(secret, spec.secret_key)
-        live = {each.id: each.hash for each in status.keys if each.state is not RecordState.RETIRING}
-        if plain is not None and plain.key_id in live:
-            if not hashing.verify(live[plain.key_id], plain.text):
+        match take_key(secret, spec.secret_key, status):
+            case PlainKey() as plain:
+                return plain, secret
+            case Doubt.FOREIGN_SECRET:
+                raise KeywrightError(
+                    f"the Secret {secret['metadata']['name']} is not the one that the operator made for {name}, so "
+                    f"nothing in it is believed: see kubectl apikey show {name}"
+                )
+            case Doubt.NOT_ISSUED:
                 raise KeywrightError(
                     f"the key in Secret {secret['metadata']['name']} is not the one that was issued for {name}, so "
                     f"somebody has changed it: kubectl apikey rotate {name} --now has another one delivered"
                 )
-            return plain, secret
-        time.sleep(PAUSE)
-        found = cluster.get(APIKEYS, namespace, name)
+            case Doubt.NOT_CURRENT:
+                time.sleep(PAUSE)
+                found = cluster.get(APIKEYS, namespace, name)
     raise KeywrightError(
         f"the Secret {spec.secret_name} does not hold the current key of {name}: kubectl apikey rotate {name} "
         "has another one delivered"
     )
-
-
-def _read_key(secret: Manifest, entry: str) -> PlainKey | None:
-    try:
-        text = base64.b64decode((secret.get("data") or {})[entry], validate=True).decode("ascii")
-    except (KeyError, binascii.Error, UnicodeDecodeError):
-        return None
-    plain = parse(text)
-    return plain if isinstance(plain, PlainKey) else None
 
 
 def _acknowledge(cluster: Cluster, secret: Manifest, key_id: str) -> None:

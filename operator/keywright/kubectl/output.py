@@ -5,7 +5,6 @@ import json
 import re
 from collections.abc import Iterable, Sequence
 from contextlib import AbstractContextManager
-from enum import StrEnum
 
 import click
 import yaml
@@ -13,38 +12,27 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from keywright.domain.plainkey import redact
+from keywright.api.standing import Tone
+from keywright.domain.plainkey import escape, redact
 from keywright.kubectl.cluster import Manifest
 
-__all__ = ["Tone", "clean", "print_documents", "print_fields", "print_table", "progress", "say"]
+__all__ = ["print_documents", "print_fields", "print_table", "progress", "say"]
 
 NAME_PREFIX = "apikey.keywright.dev/"
 # Enough for any row: what is piped is for programs, which want it whole.
 PIPE_WIDTH = 4000
 _TRAILING_BLANKS = re.compile(r" +((?:\x1b\[[0-9;]*m)*)$", re.MULTILINE)
-
-
-class Tone(StrEnum):
-    """The colour of a row. The words of the row say the same."""
-
-    PLAIN = ""
-    AMBER = "yellow"
-    RED = "red"
-
-
-def clean(text: str) -> str:
-    """The text with escapes in place of what is not printable: a terminal gets to see it, but does not obey it."""
-    return "".join(each if each.isprintable() else ascii(each)[1:-1] for each in text)
+_STYLES = {Tone.PLAIN: "", Tone.AMBER: "yellow", Tone.RED: "red"}
 
 
 def say(text: str) -> None:
     """One line for people, on standard error. A plain key that was typed in the wrong place is not repeated."""
-    click.echo(clean(redact(text)), err=True)
+    click.echo(escape(redact(text)), err=True)
 
 
 def progress(text: str) -> AbstractContextManager[object]:
     """A spinner on standard error while something is waited for; nothing where that is not a terminal."""
-    return Console(stderr=True).status(Text(clean(text)))
+    return Console(stderr=True).status(Text(escape(text)))
 
 
 def print_table(header: Sequence[str], rows: Sequence[tuple[Tone, Sequence[str]]], *, to_stderr: bool = False) -> None:
@@ -53,7 +41,7 @@ def print_table(header: Sequence[str], rows: Sequence[tuple[Tone, Sequence[str]]
     for column in table.columns:
         column.overflow = "fold"
     for tone, cells in rows:
-        table.add_row(*(Text(clean(cell), style=tone) for cell in cells))
+        table.add_row(*(Text(escape(cell), style=_STYLES[tone]) for cell in cells))
     _print(table, to_stderr=to_stderr)
 
 
@@ -62,7 +50,7 @@ def print_fields(fields: Iterable[tuple[str, Tone, str]]) -> None:
     grid = Table.grid(padding=(0, 3, 0, 0))
     for label, tone, text in fields:
         if text:
-            grid.add_row(Text(label), Text(clean(text), style=tone, overflow="fold"))
+            grid.add_row(Text(label), Text(escape(text), style=_STYLES[tone], overflow="fold"))
     _print(grid)
 
 
@@ -80,7 +68,7 @@ def print_documents(manifests: Sequence[Manifest], form: str, *, is_list: bool =
     """As ``json``, ``yaml`` or ``name``. Metadata only: hashes and fingerprints stay in the cluster."""
     if form == "name":
         for each in manifests:
-            click.echo(NAME_PREFIX + clean(each["metadata"]["name"]))
+            click.echo(NAME_PREFIX + escape(each["metadata"]["name"]))
         return
     shown = [_without_hashes(each) for each in manifests]
     document = {"apiVersion": "v1", "kind": "List", "items": shown} if is_list else shown[0]

@@ -5,15 +5,16 @@ from datetime import UTC, datetime
 
 import click
 
+from keywright.api.finding import has_id, owned_by
+from keywright.api.standing import Standing, Tone, describe_distance, exact_uses, read_standing
 from keywright.api.status import read_status
 from keywright.domain.apikey import Status
 from keywright.domain.times import format_instant
 from keywright.kube.resources import APIKEYS, APIKEYUSAGES
 from keywright.kubectl.cluster import Cluster, Manifest, RequestError
-from keywright.kubectl.finding import find_key, has_id, owned_by
+from keywright.kubectl.finding import find_key
 from keywright.kubectl.options import at_cluster, form_option, key_argument
-from keywright.kubectl.output import Tone, print_documents, print_fields, print_table, say
-from keywright.kubectl.standing import Standing, describe_distance, exact_uses, read_standing
+from keywright.kubectl.output import print_documents, print_fields, print_table, say
 
 __all__ = ["list_keys", "print_list", "show", "standings"]
 

@@ -2,16 +2,13 @@
 
 import re
 import shlex
-from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
 
+from keywright.kube.refused import Answer, causes_in, message_in, policy_message, refused_user
 from keywright.kube.resources import APIKEYS, SECRETS, Resource
 
 __all__ = ["Attempt", "explain"]
 
-_USER = re.compile(r'User "([^"]+)" cannot ')
-_POLICY = re.compile(r"ValidatingAdmissionPolicy '.+?' with binding '.+?' denied request: (.+)", re.DOTALL)
 _READING = ("get", "list")
 
 
@@ -29,12 +26,12 @@ class Attempt:
         return f"{self.verb} {what} in {f'namespace {self.namespace}' if self.namespace else 'all namespaces'}"
 
 
-def explain(attempt: Attempt, status: int, answer: Mapping[str, Any] | None, context: str) -> str:
+def explain(attempt: Attempt, status: int, answer: Answer | None, context: str) -> str:
     """One line for a person. ``answer`` is the Status object that came with it, if one did."""
-    message = str((answer or {}).get("message") or "")
-    denied = _POLICY.search(message)
+    message = message_in(answer)
+    denied = policy_message(message)
     if denied is not None:
-        return f"refused: {denied[1]} (who may do what: docs/guides/permissions.md)"
+        return f"refused: {denied} (who may do what: docs/guides/permissions.md)"
     match status:
         # Credentials that could not be had are no credentials: there is nobody to give a right to.
         case 401 | 403 if status == 401 or 'User "system:anonymous"' in message:
@@ -53,28 +50,22 @@ def explain(attempt: Attempt, status: int, answer: Mapping[str, Any] | None, con
         case 409:
             return f"{attempt.name} was changed or replaced meanwhile: look at it, and try again"
         case 400 | 422:
-            return f"refused: {_causes(answer) or message}: correct it and try again"
+            return f"refused: {causes_in(answer) or message}: correct it and try again"
         case _:
             said = message or "no Kubernetes API server by its answer"
             return f"cannot {attempt}: {status} {said}: try again, and check the context {context}"
 
 
-def _causes(answer: Mapping[str, Any] | None) -> str:
-    """The causes of an invalid object, by field, without the preamble that repeats the object."""
-    causes = ((answer or {}).get("details") or {}).get("causes") or ()
-    return "; ".join(f"{each.get('field', '')}: {each.get('message', '')}".removeprefix(": ") for each in causes)
-
-
 def _forbidden(attempt: Attempt, message: str) -> str:
-    user = _USER.search(message)
+    user = refused_user(message)
     if user is None:
         return f"you may not {attempt}: {message or 'no reason given'}"
     right = f"{attempt.verb} on {attempt.resource.plural}"
     if attempt.resource != APIKEYS:
         role = " (Kubernetes' edit role has it)" if attempt.resource == SECRETS else ""
-        return f"you ({user[1]}) may not {attempt}: ask for the right {right}{role} there"
+        return f"you ({user}) may not {attempt}: ask for the right {right}{role} there"
     role = "keywright-view" if attempt.verb in _READING else "keywright-edit"
-    return f"you ({user[1]}) may not {attempt}: ask an administrator for {_binding(attempt, role, user[1])}"
+    return f"you ({user}) may not {attempt}: ask an administrator for {_binding(attempt, role, user)}"
 
 
 def _binding(attempt: Attempt, role: str, user: str) -> str:

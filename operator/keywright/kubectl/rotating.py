@@ -6,16 +6,17 @@ from typing import Any
 import click
 
 from keywright.api.apikey import ROTATE_ANNOTATION, ROTATE_GRACE_ANNOTATION
+from keywright.api.delivered import stalled
+from keywright.api.standing import read_standing
 from keywright.domain.apikey import Delivery, RecordState, Status
 from keywright.domain.times import format_instant, parse_duration
 from keywright.errors import KeywrightError
 from keywright.kube.resources import APIKEYS
 from keywright.kubectl.cluster import Cluster, Manifest
-from keywright.kubectl.delivering import stalled, status_of, wait_for
+from keywright.kubectl.delivering import status_of, wait_for
 from keywright.kubectl.finding import find_key
 from keywright.kubectl.options import at_cluster, key_argument, timeout_option
 from keywright.kubectl.output import say
-from keywright.kubectl.standing import read_standing
 
 __all__ = ["rotate"]
 

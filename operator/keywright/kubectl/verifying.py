@@ -7,11 +7,12 @@ from typing import BinaryIO
 
 import click
 
+from keywright.api.standing import read_standing
 from keywright.api.status import read_status
 from keywright.domain import hashing
 from keywright.domain.apikey import KeyRecord, Status
 from keywright.domain.conditions import Condition, ConditionStatus, ConditionType, find
-from keywright.domain.plainkey import PlainKey
+from keywright.domain.plainkey import PlainKey, escape
 from keywright.domain.reasons import Reason
 from keywright.domain.times import format_instant
 from keywright.errors import KeywrightError
@@ -19,9 +20,8 @@ from keywright.kube.resources import APIKEYS
 from keywright.kubectl import asking
 from keywright.kubectl.cluster import Cluster, Manifest, Target, connect
 from keywright.kubectl.options import with_target
-from keywright.kubectl.output import clean, say
+from keywright.kubectl.output import say
 from keywright.kubectl.presented import find_fault
-from keywright.kubectl.standing import read_standing
 
 __all__ = ["verify"]
 
@@ -79,7 +79,7 @@ def verify(
     if url is not None:
         answer = asking.ask(url, key, scheme)
         if answer.verdict == asking.ALLOWED:
-            click.echo(clean(answer.text))
+            click.echo(escape(answer.text))
             return 0
         say(answer.text)
         return NOT_ALLOWED if answer.verdict == asking.NOT_ALLOWED else NOT_VALID
@@ -160,7 +160,7 @@ def _judge(found: Manifest, status: Status, record: KeyRecord, key: PlainKey) ->
     if bar is not None:
         return _refuse(f"{bar.reason}: the operator says of {name}: {bar.message}")
     until = f"until {format_instant(min(ends))}" if ends else "until it is revoked"
-    click.echo(clean(f"valid: {record.state} key {record.id} of {name}, class {standing.class_name}, {until}"))
+    click.echo(escape(f"valid: {record.state} key {record.id} of {name}, class {standing.class_name}, {until}"))
     return 0
 
 

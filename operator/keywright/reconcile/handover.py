@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from random import Random
 
-from keywright.domain import adoption, hashing
+from keywright.domain import adoption, hashing, plainkey
 from keywright.domain.apikey import ENDED, InvalidSpec, KeyRecord, KeySpec, RecordState, Status
 from keywright.domain.delivery import ENDED_ANNOTATION, Absent, Ours, SecretFacts, SecretView, classify
 from keywright.domain.keyclass import KeyClass
@@ -100,7 +100,7 @@ class Handover:
         assert current is not None
         assert at.found is not None
         assert isinstance(at.spec, KeySpec)
-        key = manifests.plain_key_in(at.found, at.spec.secret_key)
+        key = plainkey.find_in(at.found.get("data"), at.spec.secret_key)
         assert key is not None
         wanted = manifests.secret(
             _target(at, key_class), key=key, issued_at=current.issued_at, found=at.found, is_new_key=False
@@ -118,7 +118,7 @@ class Handover:
         """The record of the key in a claimed Secret, with a hash made anew."""
         assert at.found is not None
         assert isinstance(at.spec, KeySpec)
-        key = manifests.plain_key_in(at.found, at.spec.secret_key)
+        key = plainkey.find_in(at.found.get("data"), at.spec.secret_key)
         assert key is not None
         return KeyRecord(
             id=key.key_id,
@@ -157,7 +157,7 @@ class Handover:
         facts = manifests.secret_facts(found, holds=None, key=None)
         owner = manifests.owner_of(at.manifest)
         if isinstance(at.spec, KeySpec):
-            key = manifests.plain_key_in(found, at.spec.secret_key)
+            key = plainkey.find_in(found.get("data"), at.spec.secret_key)
             record = await self._proven(key, at.status)
             is_rendered = True
             if key is not None and record is not None and key_class is not None:

@@ -4,12 +4,10 @@ The plain key passes through this module on its way into a Secret and out of one
 """
 
 import base64
-import binascii
 from dataclasses import dataclass
 from datetime import datetime
 
 from keywright.api import API_VERSION, GROUP
-from keywright.domain import plainkey
 from keywright.domain.apikey import DeletionPolicy, KeySpec, Phase
 from keywright.domain.delivery import (
     ACKNOWLEDGED_ANNOTATION,
@@ -35,7 +33,6 @@ __all__ = [
     "fenced",
     "is_rendered",
     "owner_of",
-    "plain_key_in",
     "secret",
     "secret_facts",
 ]
@@ -204,13 +201,3 @@ def secret_facts(
         key_id=key.key_id if key is not None else None,
         key_prefix=key.prefix if key is not None else None,
     )
-
-
-def plain_key_in(manifest: Manifest, entry: str) -> PlainKey | None:
-    """The plain key in a Secret's data entry, if there is a well-formed one."""
-    try:
-        text = base64.b64decode((manifest.get("data") or {})[entry], validate=True).decode("ascii")
-    except (KeyError, binascii.Error, UnicodeDecodeError):
-        return None
-    parsed = plainkey.parse(text)
-    return parsed if isinstance(parsed, PlainKey) else None

@@ -1,5 +1,6 @@
 """The plain key: built, read from the right, refused with a cause, and never shown whole by accident."""
 
+import base64
 import random
 import re
 import string
@@ -13,6 +14,8 @@ from hypothesis import strategies as st
 from keywright.domain import plainkey
 from keywright.domain.plainkey import Malformed, MalformedCause, PlainKey
 from tests.unit.domain.examples import key
+
+HELD = key(99)
 
 PREFIXES = st.builds(
     lambda first, rest: "_".join([first, *rest]),
@@ -127,6 +130,30 @@ def test_a_plain_key_shows_only_its_public_part(show: object) -> None:
     shown = show(made)
     assert shown == f"PlainKey(kw_live_{made.key_id}_…)"
     assert made.text[-49:] not in shown
+
+
+@pytest.mark.parametrize(
+    ("data", "expected"),
+    [
+        ({"api-key": base64.b64encode(HELD.text.encode()).decode()}, HELD),
+        ({"other": base64.b64encode(HELD.text.encode()).decode()}, None),
+        ({"api-key": base64.b64encode(HELD.text[:-1].encode()).decode()}, None),
+        ({"api-key": "%%%"}, None),
+        ({"api-key": base64.b64encode("schlüssel".encode()).decode()}, None),
+        (None, None),
+    ],
+    ids=["a key", "another entry", "a truncated key", "not base64", "not ASCII", "no data"],
+)
+def test_finding_a_key_in_a_secret(data: dict[str, str] | None, expected: PlainKey | None) -> None:
+    """Only a well-formed key in the entry that was asked for."""
+    assert plainkey.find_in(data, "api-key") == expected
+
+
+def test_a_terminal_obeys_nothing_that_is_escaped() -> None:
+    """Escape sequences, bells, line ends and changes of direction become visible; letters stay what they are."""
+    escaped = plainkey.escape("a\x1b[31mb\x07\r\n\u202ec\x9b2J")
+    assert escaped == "a\\x1b[31mb\\x07\\r\\n\\u202ec\\x9b2J"
+    assert plainkey.escape("München ✓") == "München ✓"
 
 
 def test_the_mask_is_the_public_face() -> None:

@@ -10,7 +10,6 @@ import yaml
 from click.testing import CliRunner
 
 from keywright.kubectl.app import app
-from keywright.kubectl.finding import owned_by
 from tests.support.kubectl import apikey, at_terminal
 from tests.support.processes import BIN
 from tests.unit.domain.examples import key
@@ -224,11 +223,6 @@ def test_a_key_that_is_typed_is_not_shown(tmp_path: Path) -> None:
     assert done.status == 0
     assert "well-formed" in done.out
     assert PLAIN[-40:] not in done.out
-
-
-def test_an_owner_is_no_part_of_the_selector_language() -> None:
-    """A name with a comma does not select more."""
-    assert owned_by("a,metadata.name=b\\") == "spec.owner.user=a\\,metadata.name\\=b\\\\"
 
 
 def _unreachable(directory: Path) -> Path:

@@ -1,15 +1,12 @@
 """A Secret that is not ours is never adopted, overwritten, removed or believed (invariant 3)."""
 
-import base64
 from typing import Any
 
 import pytest
 
 from keywright.domain.delivery import FENCE_ANNOTATION, labels_for
-from keywright.domain.plainkey import PlainKey
 from keywright.kube.client import Manifest
 from keywright.kube.resources import SECRETS
-from keywright.reconcile import manifests
 from tests.unit.domain.examples import key
 from tests.unit.reconcile.world import REF, START, World
 
@@ -248,20 +245,3 @@ async def test_our_secret_stays_ours_whatever_others_write_on_it() -> None:
     world.check_issued()
     await operator.reconcile()
     assert operator.api.writes == []
-
-
-@pytest.mark.parametrize(
-    ("data", "expected"),
-    [
-        ({"api-key": base64.b64encode(ATTACKERS.text.encode()).decode()}, ATTACKERS),
-        ({"other": base64.b64encode(ATTACKERS.text.encode()).decode()}, None),
-        ({"api-key": base64.b64encode(ATTACKERS.text[:-1].encode()).decode()}, None),
-        ({"api-key": "%%%"}, None),
-        ({"api-key": base64.b64encode("schlüssel".encode()).decode()}, None),
-        (None, None),
-    ],
-    ids=["a key", "another entry", "a truncated key", "not base64", "not ASCII", "no data"],
-)
-def test_reading_a_key_out_of_a_secret(data: dict[str, str] | None, expected: PlainKey | None) -> None:
-    """Only a well-formed key in the entry that was asked for."""
-    assert manifests.plain_key_in({"data": data}, "api-key") == expected

@@ -7,12 +7,11 @@ from typing import Any
 
 import pytest
 
+from keywright.api.standing import Tone, describe_distance, exact_uses, read_standing
 from keywright.domain.apikey import Phase, RecordState, Status
 from keywright.domain.conditions import Condition
-from keywright.kubectl.output import Tone
-from keywright.kubectl.standing import describe_distance, exact_uses, read_standing
+from tests.unit.api.manifests import manifest
 from tests.unit.domain.examples import DAY, NOW, SECOND, key, record
-from tests.unit.kubectl.manifests import manifest
 
 CURRENT = record(key(1), issued_at=NOW - DAY)
 OLD = record(key(2), RecordState.RETIRING, issued_at=NOW - 9 * DAY, expires_at=NOW + DAY)

@@ -1,8 +1,12 @@
-"""How an ApiKey stands, in the words and colours of a list. Pure: manifests and the time in, one value out."""
+"""How an ApiKey stands, in the words and tones of a list. Pure: manifests and the time in, one value out.
+
+The plugin prints them and the key service shows them: people read the same word wherever they look.
+"""
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 from datetime import datetime
+from enum import StrEnum
 from typing import Any
 
 from keywright.api.status import read_status
@@ -10,9 +14,8 @@ from keywright.domain.apikey import Phase, Status, earliest
 from keywright.domain.conditions import ConditionStatus, ConditionType, find
 from keywright.domain.times import parse_instant
 from keywright.domain.usage import still_used
-from keywright.kubectl.output import Tone
 
-__all__ = ["Standing", "Uses", "describe_distance", "exact_uses", "read_standing"]
+__all__ = ["Standing", "Tone", "Uses", "describe_distance", "exact_uses", "read_standing"]
 
 Uses = Mapping[str, datetime]
 """When verifiers last allowed a key, by ``namespace/name/keyId``."""
@@ -22,9 +25,17 @@ Uses = Mapping[str, datetime]
 _UNITS = (("d", 86400), ("h", 3600), ("m", 60))
 
 
+class Tone(StrEnum):
+    """How urgent a row is. Whoever shows it has a colour for each; the words of the row say the same."""
+
+    PLAIN = "plain"
+    AMBER = "amber"
+    RED = "red"
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Standing:
-    """One row. ``status`` is what people read, ``tone`` its colour, ``is_over`` whether it never works again."""
+    """One row. ``status`` is what people read, ``tone`` how urgent it is, ``is_over`` whether it never works again."""
 
     namespace: str
     name: str
