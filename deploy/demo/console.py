@@ -25,11 +25,12 @@ def open_console(story: Story, stage: Stage, verifier: str) -> None:
 
     story.chapter("Start the console")
     story.say("It may act as others, for what it does and nothing else: deploy/rbac/console.yaml.")
-    for role in ("keywright-verifier", "keywright-console"):
-        story.run(
-            f'kubectl create rolebinding {role} -n "$NAMESPACE" --clusterrole={role} '
-            "--serviceaccount=keywright-system:keywright-console"
-        )
+    account = "--serviceaccount=keywright-system:keywright-console"
+    for role in ("keywright-console", "keywright-console-acting"):
+        story.run(f"kubectl create clusterrolebinding {role} --clusterrole={role} {account}")
+    for role in ("keywright-verifier", "keywright-console-keys", "keywright-console-secrets"):
+        story.run(f"kubectl create rolebinding {role} --clusterrole={role} {account}")
+    story.run(f"kubectl create rolebinding usage -n keywright-system --clusterrole=keywright-usage-publisher {account}")
     listen, admin = free_address(), free_address()
     flags = ["--namespace", NAMESPACE, "--listen", listen, "--admin-listen", admin]
     command: list[str | Path] = [KEYWRIGHT, "console", *flags]

@@ -1,4 +1,4 @@
-"""The image: both commands in it, as little else as possible, and everything that a restricted pod asks for."""
+"""The image: all commands in it, as little else as possible, and everything that a restricted pod asks for."""
 
 import json
 import os

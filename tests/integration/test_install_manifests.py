@@ -29,7 +29,14 @@ from tests.support.kube import Kube, Manifest
 from tests.support.openapi_schemas import LOCATION, write_schemas
 
 KEEP = {"helm.sh/resource-policy": "keep"}
-EVERYWHERE = ("--set=verifier.enabled=true", "--set=verifier.allNamespaces=true")
+EVERYWHERE = (
+    "--set=verifier.enabled=true",
+    "--set=verifier.allNamespaces=true",
+    "--set=console.enabled=true",
+    "--set=console.allNamespaces=true",
+    "--set=console.newKeysIn={payments}",
+    "--set=console.tls.enabled=false",
+)
 # What Helm can make besides, for kinds that the API server knows.
 EXTRAS = (
     "--set=verifier.enabled=true",
@@ -41,6 +48,20 @@ EXTRAS = (
     "--set=verifier.rateLimitStore.secretName=store",
     "--set=verifier.tls.enabled=false",
     "--set=operator.extraArgs={--workers=8}",
+    "--set=console.enabled=true",
+    "--set=console.namespaces={payments,orders}",
+    "--set=console.classes={standard}",
+    "--set=console.tls.clientCA=true",
+    "--set=console.proxy.from={10.4.0.0/16}",
+    "--set=console.proxy.userHeader=X-Forwarded-User",
+    "--set=console.proxy.groupsHeader=X-Forwarded-Groups",
+    "--set=console.tokens=false",
+    "--set=console.session.minutes=5",
+    "--set=console.rateLimit=60",
+    "--set=console.impersonation=Named",
+    "--set=console.named.users={alice@example.com}",
+    "--set=console.named.groups={payments}",
+    "--set=console.named.serviceAccounts={payments/provisioner}",
     "--set=image.digest=sha256:" + "0" * 64,
     '--set-json=imagePullSecrets=[{"name": "registry"}]',
     '--set-json=networkPolicy.verifierEgress=[{"ports": [{"port": 6379}]}]',

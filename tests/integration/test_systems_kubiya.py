@@ -15,10 +15,20 @@ import pytest
 from keywright_local import ControlPlane
 from tests.integration.conftest import CLASS_RULES, apply
 from tests.support.backend import Answer, ask
-from tests.support.installed_system import InstalledSystem, ci_scripts, code_of, install_system, run_script, verifying
+from tests.support.installation import kubectl
+from tests.support.installed_system import (
+    InstalledSystem,
+    allowed_to,
+    ci_scripts,
+    code_of,
+    install_system,
+    managing,
+    run_script,
+    verifying,
+)
+from tests.support.key_service import call
 from tests.support.kube import Kube, eventually
 from tests.support.kubectl import apikey
-from tests.support.people import allowed
 from tests.support.pods import container_of
 from tests.support.processes import get
 from tests.support.system_rows import proves
@@ -226,18 +236,47 @@ def allow_settings(kubiya: InstalledSystem) -> None:
 
 
 @proves("kubiya", "a key can be made programmatically with an existing key")
-def test_a_program_makes_a_key(kubiya: InstalledSystem) -> None:
-    """Until there is a key service: with the token of a service account, which may name no other owner than itself."""
-    program = Kube(kubiya.plane.kubeconfig_for_service_account("kubiya", "provisioner"))
-    me = {"user": "system:serviceaccount:kubiya:provisioner"}
-    spec = {"className": "kubiya", "displayName": "made by a program", "scopes": ["agents:read"]}
-    with contextlib.closing(program):
-        allowed(lambda: program.apikey("kubiya", "by-program", owner=me, **spec))
-        program.wait("kubiya", "by-program", Active="True", within=30)
-        plain = program.plain_key("kubiya", "by-program")
+def test_a_key_makes_a_key(kubiya: InstalledSystem, tmp_path: Path) -> None:
+    """By REST, with a key of Alice's that has keys:manage: the new one is hers, works at once, and is no more than the
+    first. A key without that scope makes none. A program without a key takes the token of a service account.
+    """
+    maker = {"Authorization": f"UserKey {issue(kubiya, scopes=['keys:manage', 'agents:read'])}"}
+    reader = {"Authorization": f"UserKey {issue(kubiya, scopes=['agents:read'])}"}
+    looker = {"Authorization": f"UserKey {issue(kubiya, scopes=['keys:read', 'agents:read'])}"}
+    keys = "/v1/namespaces/kubiya/keys"
+    wanted = {"displayName": "Made by a key", "scopes": ["agents:read"]}
+    with managing(kubiya, tmp_path) as service:
+        allowed_to(service, "GET", keys, maker)
+        made = call(service, "POST", keys, wanted, maker)
+        assert (made.status, made.headers["cache-control"]) == (201, "no-store")
+        kubiya.becomes(AGENTS, made.json["key"], "allowed")
+        assert kubiya.kube.get("kubiya", made.json["name"])["spec"]["owner"] == ALICE
+        assert kubiya.kube.secret("kubiya", made.json["name"]) is None
+        for more in (
+            {"scopes": ["agents:write"]},
+            {"scopes": ["admin"]},
+            {"scopes": ["keys:manage"]},
+            {"owner": {"user": "system:serviceaccount:kubiya:reports"}},
+        ):
+            assert call(service, "POST", keys, wanted | more, maker).status == 403
+        allowed_to(service, "GET", keys, looker)
+        for other in (reader, looker):
+            refused = call(service, "POST", keys, wanted, other)
+            assert (refused.status, refused.code) == (403, "insufficient_scope")
+        account = {"Authorization": f"Bearer {provisioner_token(kubiya)}"}
+        own = {"owner": {"user": "system:serviceaccount:kubiya:provisioner"}}
+        allowed_to(service, "GET", keys, account)
+        plain = call(service, "POST", keys, wanted | own, account).json["key"]
         kubiya.becomes(AGENTS, plain, "forbidden")  # its owner has no rights on agents
-        with pytest.raises(Exception, match=r"spec\.owner"):
-            program.apikey("kubiya", "too-much", owner=ALICE, **spec)
+        assert call(service, "POST", keys, wanted | {"owner": ALICE}, account).status == 403
+        assert call(service, "POST", f"{keys}/{made.json['name']}/revoke", {"reason": "lost"}, maker).status == 200
+        kubiya.becomes(AGENTS, made.json["key"], "revoked_key")
+
+
+def provisioner_token(kubiya: InstalledSystem) -> str:
+    done = kubectl(kubiya.plane, "create", "token", "provisioner", "-n", "kubiya")
+    assert done.returncode == 0, done.stderr
+    return done.stdout.strip()
 
 
 @proves("kubiya", "distinct errors: missing key, invalid key, insufficient permissions, rate limited, invalid format")
