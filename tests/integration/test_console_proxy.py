@@ -12,12 +12,13 @@ import pytest
 
 from keywright_local import ControlPlane
 from tests.integration.conftest import ROOT
+from tests.support.console import ask, console, console_account, token_of
 from tests.support.installation import by_name, kubectl, kustomize, pods
-from tests.support.key_service import Reply, Visitor, call
 from tests.support.kube import Kube, eventually
 from tests.support.people import bind
 from tests.support.processes import Process, free_address, start
 from tests.support.proxies import find_program
+from tests.support.visitor import Reply, Visitor
 
 EXAMPLES = ROOT / "deploy/console"
 PASSWORDS = {"alice@example.com": "first", "bob@example.com": "second"}
@@ -32,11 +33,12 @@ def front(plane: ControlPlane, admin: Kube, namespace: str, tmp_path: Path) -> I
     flags = ("--proxy-from", "127.0.0.1/32", "--proxy-user-header", "X-Forwarded-User")
     groups = ("--proxy-groups-header", "X-Forwarded-Groups")
     bind(admin, namespace, "alice@example.com", "view")
+    account = console_account(plane, admin, namespaces=[namespace])
     with (
-        console(plane, admin, tmp_path, *flags, *groups, namespaces=[namespace]) as (_, behind, _admin),
-        proxy(nginx, tmp_path / "nginx", behind) as (_, address),
+        console(account, tmp_path / "log", *flags, *groups, namespaces=[namespace]) as behind,
+        proxy(nginx, tmp_path / "nginx", behind.address) as (_, address),
     ):
-        yield address, behind
+        yield address, behind.address
 
 
 @contextlib.contextmanager
@@ -102,26 +104,19 @@ def test_nobody_says_himself_who_he_is(
     address, behind = front
     listing = f"/v1/namespaces/{namespace}/keys"
     said = {"X-Forwarded-User": "alice@example.com"}
-    eventually(lambda: call(behind, "GET", listing, headers=said).status == 200, within=30)
+    eventually(lambda: ask(behind, "GET", listing, headers=said).status == 200, within=30)
     shown = Visitor(address, basic("bob@example.com") | headers).get(f"/?namespace={namespace}")
     assert shown.status == 403
     assert "alice" not in shown.text
-    assert call(address, "GET", listing, headers=headers).code == "missing_key"
+    assert ask(address, "GET", listing, headers=headers).code == "missing_key"
 
 
-def test_programs_bring_a_credential_of_their_own(front: tuple[str, str], plane: ControlPlane, namespace: str) -> None:
+def test_programs_bring_a_credential_of_their_own(front: tuple[str, str], admin: Kube, namespace: str) -> None:
     """A token of the cluster gets through the proxy to /v1, and is judged by the console: this account may see nothing."""
     address, _ = front
     listing = f"/v1/namespaces/{namespace}/keys"
-    token = token_of(plane, namespace)
-    refused = call(address, "GET", listing, headers={"Authorization": f"Bearer {token}"})
+    refused = ask(address, "GET", listing, token=token_of(admin, namespace, "default"))
     assert (refused.status, refused.code) == (403, "forbidden")
-
-
-def token_of(plane: ControlPlane, namespace: str) -> str:
-    done = kubectl(plane, "create", "token", "default", "-n", namespace)
-    assert done.returncode == 0, done.stderr
-    return done.stdout.strip()
 
 
 def test_oauth2_proxy_and_the_console_share_a_pod(plane: ControlPlane, admin: Kube) -> None:

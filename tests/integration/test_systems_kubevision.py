@@ -19,6 +19,7 @@ from kubernetes.client.exceptions import ApiException
 
 from keywright_local import ControlPlane
 from tests.integration.conftest import CLASS_RULES, apply
+from tests.support.console import serve
 from tests.support.installed_system import (
     InstalledSystem,
     ci_scripts,
@@ -28,13 +29,13 @@ from tests.support.installed_system import (
     run_script,
     verifying,
 )
-from tests.support.key_service import Visitor
 from tests.support.kube import Kube, eventually, status_of
 from tests.support.kubectl import apikey, at_terminal
 from tests.support.people import RBAC, allowed, bind
 from tests.support.pods import container_of
 from tests.support.processes import get
 from tests.support.system_rows import proves
+from tests.support.visitor import Visitor
 
 ALICE: dict[str, Any] = {"user": "alice@example.com", "groups": ["kubevision-users"]}
 HERS, BOBS = "kubevision-alice", "kubevision-bob"
@@ -348,9 +349,10 @@ def test_the_profile_page_and_the_admins_page(kubevision: InstalledSystem, tmp_p
     admin opens her page and revokes all of them."""
     bind(kubevision.kube, HERS, "erin@example.com", "kubevision-user")
     flags = ("--proxy-from", "127.0.0.1/32", "--proxy-user-header", "X-User", "--proxy-groups-header", "X-Groups")
-    with managing(kubevision, tmp_path, *flags, namespaces=()) as service:
-        erin, bob = (browser(service, f"{name}@example.com", "kubevision-users") for name in ("erin", "bob"))
-        root = browser(service, "root@example.com", "kubevision-admins")
+    serve(kubevision.kube, HERS)
+    with managing(kubevision, tmp_path, *flags) as service:
+        erin, bob = (browser(service.address, f"{name}@example.com", "kubevision-users") for name in ("erin", "bob"))
+        root = browser(service.address, "root@example.com", "kubevision-admins")
         hers = f"/?namespace={HERS}"
         eventually(lambda: erin.get(hers).status == 200, within=30)
         form = f"/keys/{HERS}/new"

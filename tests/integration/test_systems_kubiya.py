@@ -5,29 +5,22 @@ import http.client
 import itertools
 import re
 import subprocess
-from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
-import pytest
-
-from keywright_local import ControlPlane
-from tests.integration.conftest import CLASS_RULES, apply
 from tests.support.backend import Answer, ask
-from tests.support.installation import kubectl
+from tests.support.console import token_of
 from tests.support.installed_system import (
     InstalledSystem,
-    allowed_to,
     ci_scripts,
     code_of,
-    install_system,
     managing,
     run_script,
+    system_of_files,
     verifying,
 )
-from tests.support.key_service import call
-from tests.support.kube import Kube, eventually
+from tests.support.kube import eventually
 from tests.support.kubectl import apikey
 from tests.support.pods import container_of
 from tests.support.processes import get
@@ -54,18 +47,7 @@ REQUESTS = {
 # The service itself is asked nothing for them.
 OF_THE_KEY_SERVICE = {"keys:read", "keys:manage"}
 _names = itertools.count()
-
-
-@pytest.fixture(scope="module")
-def kubiya(
-    own_plane: ControlPlane, own_admin: Kube, tmp_path_factory: pytest.TempPathFactory
-) -> Iterator[InstalledSystem]:
-    """The system as its README installs it, with the keys and workloads of its files."""
-    apply(own_plane, CLASS_RULES)
-    files = ("keys.yaml", "consumers.yaml")
-    with install_system("kubiya", own_plane, own_admin, tmp_path_factory.mktemp("kubiya"), *files) as system:
-        own_admin.wait("kubiya", "reports", Active="True", within=30)
-        yield system
+kubiya = system_of_files("kubiya", issued="reports")
 
 
 def issue(kubiya: InstalledSystem, name: str = "", **spec: Any) -> str:
@@ -245,38 +227,35 @@ def test_a_key_makes_a_key(kubiya: InstalledSystem, tmp_path: Path) -> None:
     looker = {"Authorization": f"UserKey {issue(kubiya, scopes=['keys:read', 'agents:read'])}"}
     keys = "/v1/namespaces/kubiya/keys"
     wanted = {"displayName": "Made by a key", "scopes": ["agents:read"]}
-    with managing(kubiya, tmp_path) as service:
-        allowed_to(service, "GET", keys, maker)
-        made = call(service, "POST", keys, wanted, maker)
-        assert (made.status, made.headers["cache-control"]) == (201, "no-store")
-        kubiya.becomes(AGENTS, made.json["key"], "allowed")
-        assert kubiya.kube.get("kubiya", made.json["name"])["spec"]["owner"] == ALICE
-        assert kubiya.kube.secret("kubiya", made.json["name"]) is None
+    with managing(kubiya, tmp_path, namespaces=["kubiya"]) as service:
+        eventually(lambda: service.ask("GET", keys, headers=maker).status == 200)
+        made = service.ask("POST", keys, body=wanted, headers=maker)
+        assert (made.status, made.fields["cache-control"]) == (201, "no-store")
+        kubiya.becomes(AGENTS, made.body["key"], "allowed")
+        assert kubiya.kube.get("kubiya", made.body["name"])["spec"]["owner"] == ALICE
+        assert kubiya.kube.secret("kubiya", made.body["name"]) is None
         for more in (
             {"scopes": ["agents:write"]},
             {"scopes": ["admin"]},
             {"scopes": ["keys:manage"]},
             {"owner": {"user": "system:serviceaccount:kubiya:reports"}},
         ):
-            assert call(service, "POST", keys, wanted | more, maker).status == 403
-        allowed_to(service, "GET", keys, looker)
+            assert service.ask("POST", keys, body=wanted | more, headers=maker).status == 403
+        eventually(lambda: service.ask("GET", keys, headers=looker).status == 200)
         for other in (reader, looker):
-            refused = call(service, "POST", keys, wanted, other)
+            refused = service.ask("POST", keys, body=wanted, headers=other)
             assert (refused.status, refused.code) == (403, "insufficient_scope")
-        account = {"Authorization": f"Bearer {provisioner_token(kubiya)}"}
+        account = {"Authorization": f"Bearer {token_of(kubiya.kube, 'kubiya', 'provisioner')}"}
         own = {"owner": {"user": "system:serviceaccount:kubiya:provisioner"}}
-        allowed_to(service, "GET", keys, account)
-        plain = call(service, "POST", keys, wanted | own, account).json["key"]
+        eventually(lambda: service.ask("GET", keys, headers=account).status == 200)
+        plain = service.ask("POST", keys, body=wanted | own, headers=account).body["key"]
         kubiya.becomes(AGENTS, plain, "forbidden")  # its owner has no rights on agents
-        assert call(service, "POST", keys, wanted | {"owner": ALICE}, account).status == 403
-        assert call(service, "POST", f"{keys}/{made.json['name']}/revoke", {"reason": "lost"}, maker).status == 200
-        kubiya.becomes(AGENTS, made.json["key"], "revoked_key")
-
-
-def provisioner_token(kubiya: InstalledSystem) -> str:
-    done = kubectl(kubiya.plane, "create", "token", "provisioner", "-n", "kubiya")
-    assert done.returncode == 0, done.stderr
-    return done.stdout.strip()
+        assert service.ask("POST", keys, body=wanted | {"owner": ALICE}, headers=account).status == 403
+        assert (
+            service.ask("POST", f"{keys}/{made.body['name']}/revoke", body={"reason": "lost"}, headers=maker).status
+            == 200
+        )
+        kubiya.becomes(AGENTS, made.body["key"], "revoked_key")
 
 
 @proves("kubiya", "distinct errors: missing key, invalid key, insufficient permissions, rate limited, invalid format")

@@ -5,7 +5,7 @@ import contextlib
 import itertools
 import json
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -13,18 +13,14 @@ import argon2
 import pytest
 from kubernetes.client.exceptions import ApiException
 
-from keywright_local import ControlPlane
-from tests.integration.conftest import CLASS_RULES, apply
 from tests.support.installed_system import (
     InstalledSystem,
-    allowed_to,
     ci_scripts,
     code_of,
-    install_system,
     managing,
     run_script,
+    system_of_files,
 )
-from tests.support.key_service import call
 from tests.support.kube import Kube, eventually
 from tests.support.kubectl import apikey
 from tests.support.people import allowed, refusal, succeeds
@@ -36,18 +32,7 @@ KEYS = "/api/v1/apikeys"
 KEYS_OVER_REST = "/v1/namespaces/kupe/keys"
 ADMIN = {"user": "alice@example.com", "groups": ["kupe-admins"]}
 _names = itertools.count()
-
-
-@pytest.fixture(scope="module")
-def kupe(
-    own_plane: ControlPlane, own_admin: Kube, tmp_path_factory: pytest.TempPathFactory
-) -> Iterator[InstalledSystem]:
-    """The system as its README installs it, with the keys and workloads of its files, and its class's rules told."""
-    apply(own_plane, CLASS_RULES)
-    files = ("keys.yaml", "consumers.yaml")
-    with install_system("kupe", own_plane, own_admin, tmp_path_factory.mktemp("kupe"), *files) as system:
-        own_admin.wait("kupe", "ak-ci", Active="True", within=30)
-        yield system
+kupe = system_of_files("kupe", issued="ak-ci")
 
 
 def member(kupe: InstalledSystem, user: str, group: str) -> contextlib.closing[Kube]:
@@ -141,19 +126,19 @@ def found_and_deleted_over_rest(kupe: InstalledSystem, folder: Path) -> None:
     """With a key of an admin's."""
     admins = {"Authorization": f"Bearer {kupe.issue('ak-for-rest', role='admin', owner=ADMIN)}"}
     wanted = {"displayName": "The web platform", "role": "readonly"}
-    with managing(kupe, folder) as service:
-        allowed_to(service, "GET", KEYS_OVER_REST, admins)
-        made = call(service, "POST", KEYS_OVER_REST, wanted, admins).json
+    with managing(kupe, folder, namespaces=["kupe"]) as service:
+        eventually(lambda: service.ask("GET", KEYS_OVER_REST, headers=admins).status == 200)
+        made = service.ask("POST", KEYS_OVER_REST, body=wanted, headers=admins).body
         assert re.fullmatch(r"ak-[a-z0-9]+", made["name"])
         kupe.becomes(CLUSTERS, made["key"], "allowed")
-        listed = call(service, "GET", f"{KEYS_OVER_REST}?displayName=The%20web%20platform", headers=admins)
-        assert [each["name"] for each in listed.json["items"]] == [made["name"]]
+        listed = service.ask("GET", f"{KEYS_OVER_REST}?displayName=The%20web%20platform", headers=admins)
+        assert [each["name"] for each in listed.body["items"]] == [made["name"]]
         record = kupe.kube.get("kupe", made["name"])["status"]["keys"][0]
         for secret in (made["key"], made["key"][20:-6], record["hash"], record["fingerprint"]):
-            assert secret not in listed.text
-        assert call(service, "DELETE", f"{KEYS_OVER_REST}/{made['name']}", headers=admins).status == 204
+            assert secret not in json.dumps(listed.body)
+        assert service.ask("DELETE", f"{KEYS_OVER_REST}/{made['name']}", headers=admins).status == 204
         kupe.becomes(CLUSTERS, made["key"], "invalid_key")
-        assert call(service, "GET", f"{KEYS_OVER_REST}/{made['name']}", headers=admins).status == 404
+        assert service.ask("GET", f"{KEYS_OVER_REST}/{made['name']}", headers=admins).status == 404
 
 
 @proves("kupe", "revocation is immediate, no grace period")
@@ -240,10 +225,10 @@ def only_admins_manage_keys_over_rest(kupe: InstalledSystem, folder: Path) -> No
             ("ak-of-rob", "admin", {"user": "rob@example.com", "groups": ["kupe-readonly"]}),
         )
     )
-    with managing(kupe, folder) as service:
-        allowed_to(service, "GET", KEYS_OVER_REST, admins)
+    with managing(kupe, folder, namespaces=["kupe"]) as service:
+        eventually(lambda: service.ask("GET", KEYS_OVER_REST, headers=admins).status == 200)
         for role in ("readonly", "admin"):
-            assert call(service, "POST", KEYS_OVER_REST, wanted | {"role": role}, admins).status == 201
+            assert service.ask("POST", KEYS_OVER_REST, body=wanted | {"role": role}, headers=admins).status == 201
         victim = f"{KEYS_OVER_REST}/ak-managing"
         for method, path, body in (
             ("POST", KEYS_OVER_REST, wanted),
@@ -252,12 +237,12 @@ def only_admins_manage_keys_over_rest(kupe: InstalledSystem, folder: Path) -> No
             ("POST", f"{victim}/revoke", {}),
             ("DELETE", victim, None),
         ):
-            refused = call(service, method, path, body, readers)
+            refused = service.ask(method, path, body=body, headers=readers)
             assert (refused.status, refused.code) == (403, "insufficient_scope")
         for method, path, body in (("POST", KEYS_OVER_REST, wanted), ("GET", KEYS_OVER_REST, None)):
-            refused = call(service, method, path, body, of_a_reader)
+            refused = service.ask(method, path, body=body, headers=of_a_reader)
             assert (refused.status, refused.code) == (403, "forbidden")
-        assert call(service, "POST", f"{victim}/revoke", {"reason": "over"}, admins).status == 200
+        assert service.ask("POST", f"{victim}/revoke", body={"reason": "over"}, headers=admins).status == 200
 
 
 def manage(who: Kube) -> list[Callable[[], Any]]:

@@ -1,6 +1,7 @@
 """The READMEs of the three systems: each command is run, and shows what the README says."""
 
 import shutil
+import socket
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -8,7 +9,7 @@ import pytest
 
 from keywright_local import ControlPlane
 from tests.integration.conftest import ROOT, apply
-from tests.support.kube import Kube
+from tests.support.kube import Kube, eventually
 from tests.support.people import await_owner_filling, key, refusal
 from tests.support.processes import BIN, free_address, operator
 from tests.support.system_rows import ROWS
@@ -35,7 +36,7 @@ def cluster(
 
 @pytest.mark.parametrize("system", SYSTEMS)
 def test_a_readme_shows_what_happens(cluster: ControlPlane, system: str, tmp_path: Path) -> None:
-    """In a copy of its folder, with ports of its own in place of the default ones."""
+    """In a copy of its folder, with ports of its own in place of the default ones. In the end nothing is left running."""
     folder = tmp_path / system
     shutil.copytree(ROOT / "examples" / system, folder)
     kubeconfig = tmp_path / "kubeconfig"
@@ -54,6 +55,14 @@ def test_a_readme_shows_what_happens(cluster: ControlPlane, system: str, tmp_pat
     with shell(folder, environment) as terminal:
         for step in steps:
             terminal.play(step)
+        # The shell is there still, and what was started in it is not.
+        eventually(lambda: not is_listening(listen) and not is_listening(admin))
+
+
+def is_listening(address: str) -> bool:
+    host, port = address.split(":")
+    with socket.socket() as connection:
+        return connection.connect_ex((host, int(port))) == 0
 
 
 def test_an_output_that_is_not_so_is_noticed(tmp_path: Path) -> None:

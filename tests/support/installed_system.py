@@ -11,14 +11,26 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import pytest
 import yaml
 
 from keywright_local import ControlPlane
 from tests.support.backend import Answer, ask
+from tests.support.console import Console, console, console_account
 from tests.support.kube import Kube, Manifest, eventually
 from tests.support.processes import free_address, get, operator, verifier
 
-__all__ = ["ROOT", "InstalledSystem", "ci_scripts", "code_of", "install_system", "run_script", "verifying"]
+__all__ = [
+    "ROOT",
+    "InstalledSystem",
+    "ci_scripts",
+    "code_of",
+    "install_system",
+    "managing",
+    "run_script",
+    "system_of_files",
+    "verifying",
+]
 
 ROOT = Path(__file__).parents[2]
 
@@ -137,6 +149,24 @@ def install_system(
             )
 
 
+def system_of_files(name: str, *, issued: str) -> Any:
+    """A fixture of this name: the system with the keys and workloads of its files, and its class's rules told at
+    admission. It is there once the ApiKey ``issued`` of them works.
+    """
+
+    @pytest.fixture(scope="module", name=name)
+    def system(
+        own_plane: ControlPlane, own_admin: Kube, tmp_path_factory: pytest.TempPathFactory
+    ) -> Iterator[InstalledSystem]:
+        _apply(own_plane, name, ROOT / "deploy/admission/class-rules.yaml")
+        files = ("keys.yaml", "consumers.yaml")
+        with install_system(name, own_plane, own_admin, tmp_path_factory.mktemp(name), *files) as installed:
+            own_admin.wait(name, issued, Active="True", within=30)
+            yield installed
+
+    return system
+
+
 @contextlib.contextmanager
 def verifying(
     name: str, plane: ControlPlane, folder: Path, *flags: str, namespaces: Sequence[str] = ()
@@ -150,6 +180,15 @@ def verifying(
     fixed = ("--rules", str(ROOT / "examples" / name / "rules.yaml"), "--usage-interval", "1s", "--owner-cache", "1s")
     with verifier(kubeconfig, folder / "verifier", *fixed, *flags, namespaces=namespaces) as (_, listen, admin):
         yield listen, admin
+
+
+@contextlib.contextmanager
+def managing(system: InstalledSystem, folder: Path, *flags: str, namespaces: Sequence[str] = ()) -> Iterator[Console]:
+    """The key service for the keys of a system. Without ``namespaces`` it serves all of them, and makes new keys in none."""
+    account = console_account(system.plane, system.kube, namespaces=namespaces, everywhere=not namespaces)
+    chosen = ("--class", system.name, *flags)
+    with console(account, folder / "console.log", *chosen, namespaces=namespaces) as running:
+        yield running
 
 
 def _apply(plane: ControlPlane, namespace: str, file: Path) -> None:

@@ -22,6 +22,7 @@ examples:
   keywright crds | kubectl apply -f -
   KUBECONFIG=~/.kube/config keywright operator --namespace payments
   keywright verifier --listen 127.0.0.1:8080 --namespace payments --class standard
+  keywright console --namespace payments --class standard --tls-cert tls.crt --tls-key tls.key --listen 0.0.0.0:8443
   keywright rules test rules.yaml GET /api/agents/7 --scope agents:read
 
 The cluster is the one of KUBECONFIG, or of the pod this runs in. Every flag has an environment twin KEYWRIGHT_….
@@ -41,6 +42,8 @@ def main(arguments: Sequence[str] | None = None, environment: Mapping[str, str] 
             return _run_operator(parsed)
         if parsed.command == "verifier":
             return _run_verifier(parsed)
+        if parsed.command == "console":
+            return _run_console(parsed)
         if parsed.command == "rules":
             from keywright.cli import rules  # noqa: PLC0415 - each process loads only what it needs
 
@@ -87,6 +90,7 @@ def _parser(command: str | None, environment: Mapping[str, str]) -> argparse.Arg
     )
     operator = add("operator", help="issue keys: reconcile ApiKeys")
     verifier = add("verifier", help="judge requests against ApiKeys")
+    console = add("console", help="let people and programs manage their keys: REST and pages for a browser")
     add("crds", help="print the CRDs as YAML")
     rules_parser = add("rules", help="test a rules file")
     if command == "operator":
@@ -99,6 +103,11 @@ def _parser(command: str | None, environment: Mapping[str, str]) -> argparse.Arg
         from keywright.verifier import settings as verifier_settings  # noqa: PLC0415 - see above
 
         verifier_settings.add_arguments(verifier)
+    elif command == "console":
+        _require("fastapi", "console")
+        from keywright.console import settings as console_settings  # noqa: PLC0415 - see above
+
+        console_settings.add_arguments(console)
     elif command == "rules":
         from keywright.cli import rules  # noqa: PLC0415 - see above
 
@@ -135,5 +144,12 @@ def _run_operator(parsed: argparse.Namespace) -> int:
 def _run_verifier(parsed: argparse.Namespace) -> int:
     from keywright.verifier.run import run  # noqa: PLC0415 - each process loads only what it needs
     from keywright.verifier.settings import from_arguments  # noqa: PLC0415 - see above
+
+    return run(from_arguments(parsed))
+
+
+def _run_console(parsed: argparse.Namespace) -> int:
+    from keywright.console.run import run  # noqa: PLC0415 - each process loads only what it needs
+    from keywright.console.settings import from_arguments  # noqa: PLC0415 - see above
 
     return run(from_arguments(parsed))

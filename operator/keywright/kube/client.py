@@ -1,14 +1,21 @@
 """Requests to the API server: get, list, create, update, patch, delete, watch. JSON in, JSON out."""
 
 import json
-from collections.abc import AsyncIterator
+import re
+from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from typing import Any
 
 import aiohttp
 
 from keywright.kube.credentials import Credentials
-from keywright.kube.errors import ApiUnavailableError, from_response
+from keywright.kube.errors import (
+    ApiUnavailableError,
+    ImpersonationError,
+    QuietError,
+    from_response,
+    is_about_impersonation,
+)
 from keywright.kube.resources import Resource
 
 __all__ = ["METADATA_ONLY", "PAGE", "ApiClient", "Manifest", "connect", "open_session"]
@@ -24,17 +31,50 @@ WATCH_TIMEOUT = aiohttp.ClientTimeout(total=None, sock_connect=5, sock_read=90)
 # it takes 51, and is no slower to get.
 PAGE = 100
 MAX_EVENT_BYTES = 16 * 1024 * 1024
+# What is said of them may quote them, which is for nobody.
+_OF_SECRETS = re.compile(r"/api/v1/(?:namespaces/[^/]+/)?secrets(?:/|\Z)")
 
 
 class ApiClient:
     """One identity at one API server. Every method raises :class:`keywright.kube.errors.ApiError`."""
 
-    def __init__(self, credentials: Credentials, session: aiohttp.ClientSession) -> None:
+    def __init__(
+        self, credentials: Credentials, session: aiohttp.ClientSession, acting_as: Sequence[tuple[str, str]] = ()
+    ) -> None:
         self.credentials = credentials
         self._session = session
+        self._acting_as = tuple(acting_as)
+
+    def acting_as(self, user: str, groups: Sequence[str] = ()) -> "ApiClient":
+        """The same connections for somebody else, by impersonation: his rights decide, and the audit log names him.
+
+        Raises:
+            ValueError: for a name that a header cannot carry unchanged, or that is empty.
+
+        """
+        fields = [("Impersonate-User", user), *(("Impersonate-Group", each) for each in groups)]
+        for _, value in fields:
+            if not value or not value.isprintable() or value != value.strip():
+                raise ValueError("a name that cannot be impersonated")
+        return ApiClient(self.credentials, self._session, fields)
 
     async def get(self, resource: Resource, namespace: str | None, name: str) -> Manifest:
         return await self._json("GET", resource.path(namespace, name))
+
+    async def list_page(
+        self,
+        resource: Resource,
+        namespace: str | None = None,
+        *,
+        limit: int,
+        after: str | None = None,
+        label_selector: str | None = None,
+        field_selector: str | None = None,
+    ) -> Manifest:
+        """One page of a list; ``after`` is the ``continue`` of the one before (:class:`GoneError` if it is old)."""
+        query = {"limit": str(limit)} | _selectors(label_selector, field_selector)
+        query |= {"continue": after} if after is not None else {}
+        return await self._json("GET", resource.path(namespace), params=query)
 
     async def list_pages(
         self,
@@ -99,6 +139,10 @@ class ApiClient:
         """Yield watch events from ``resource_version`` on; first of all an empty dict once connected.
 
         Ends when the API server ends it. Bookmarks are asked for.
+
+        Raises:
+            QuietError: if not even a bookmark came for longer than they take.
+
         """
         query = {
             "watch": "true",
@@ -107,16 +151,17 @@ class ApiClient:
             "timeoutSeconds": "290",
         } | _selectors(label_selector, field_selector)
         accept = METADATA_ONLY if metadata_only else "application/json"
-        what = f"watch {resource.path(namespace)}"
+        what, is_answered = f"watch {resource.path(namespace)}", False
         try:
             async with self._session.get(
                 self.credentials.server + resource.path(namespace),
                 params=query,
-                headers={"Accept": accept},
+                headers=[("Accept", accept), *self._acting_as],
                 timeout=WATCH_TIMEOUT,
             ) as response:
                 if response.status != 200:
-                    raise from_response(response.status, await _reason(response), what)
+                    raise from_response(response.status, (await _refusal(response))[0], what)
+                is_answered = True
                 yield {}
                 rest = b""
                 async for chunk in response.content.iter_any():
@@ -126,6 +171,8 @@ class ApiClient:
                     if len(rest) > MAX_EVENT_BYTES:
                         raise ApiUnavailableError(0, "EventTooLarge", what)
         except (aiohttp.ClientError, TimeoutError, OSError, ValueError) as error:
+            if is_answered and isinstance(error, aiohttp.SocketTimeoutError):
+                raise QuietError(what) from None
             raise ApiUnavailableError(0, type(error).__name__, what) from None
 
     async def _json(
@@ -145,18 +192,23 @@ class ApiClient:
                 self.credentials.server + path,
                 params=params,
                 data=json.dumps(body) if body is not None else None,
-                headers={"Accept": accept, "Content-Type": content_type},
+                headers=[("Accept", accept), ("Content-Type", content_type), *self._acting_as],
                 timeout=REQUEST_TIMEOUT,
             ) as response:
                 if response.status < 300:
                     answer: Manifest = await response.json()
                     return answer
-                status, reason = response.status, await _reason(response)
+                status, (reason, refusal) = response.status, await _refusal(response)
         except (aiohttp.ClientError, TimeoutError, OSError, ValueError) as error:
-            status, reason = 0, type(error).__name__
+            status, reason, refusal = 0, type(error).__name__, None
+        what = f"{method} {path}"
         if status == 0:
-            raise ApiUnavailableError(status, reason, f"{method} {path}")
-        raise from_response(status, reason, f"{method} {path}")
+            raise ApiUnavailableError(status, reason, what)
+        if not self._acting_as:
+            raise from_response(status, reason, what)
+        if is_about_impersonation(status, refusal):
+            raise ImpersonationError(status, reason, what)
+        raise from_response(status, reason, what, None if _OF_SECRETS.match(path) else refusal)
 
 
 def _selectors(label_selector: str | None, field_selector: str | None) -> dict[str, str]:
@@ -164,13 +216,14 @@ def _selectors(label_selector: str | None, field_selector: str | None) -> dict[s
     return {key: value for key, value in wanted.items() if value is not None}
 
 
-async def _reason(response: aiohttp.ClientResponse) -> str:
-    """Kubernetes' own word for the refusal; the rest of the body may quote what was sent."""
+async def _refusal(response: aiohttp.ClientResponse) -> tuple[str, Manifest | None]:
+    """Kubernetes' own word for the refusal, and all that it said, which may quote what was sent."""
     try:
-        reason = (await response.json()).get("reason")
+        answer = await response.json()
+        reason = answer.get("reason")
     except (aiohttp.ClientError, ValueError, AttributeError):
-        reason = None
-    return reason if isinstance(reason, str) and reason.isalpha() else str(response.reason)
+        answer = reason = None
+    return reason if isinstance(reason, str) and reason.isalpha() else str(response.reason), answer
 
 
 def open_session(credentials: Credentials, *, connections: int = 32) -> aiohttp.ClientSession:

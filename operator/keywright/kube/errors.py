@@ -1,8 +1,12 @@
 """What the API server refused, translated at the border.
 
 Only the HTTP status and the machine-readable reason are kept. A response body may quote the object that was
-sent, and that object may be a Secret.
+sent, and that object may be a Secret. Who acts as somebody else keeps what was said to him of other objects, for him.
 """
+
+import re
+from collections.abc import Mapping
+from typing import Any
 
 from keywright.errors import KeywrightError
 
@@ -12,19 +16,28 @@ __all__ = [
     "ConflictError",
     "ForbiddenError",
     "GoneError",
+    "ImpersonationError",
     "NotFoundError",
+    "QuietError",
     "from_response",
+    "is_about_impersonation",
 ]
 
 
-class ApiError(KeywrightError):
-    """The API server refused a request. ``status`` is the HTTP status, ``reason`` Kubernetes' own word."""
+Answer = Mapping[str, Any]
 
-    def __init__(self, status: int, reason: str, what: str) -> None:
+
+class ApiError(KeywrightError):
+    """The API server refused a request. ``status`` is the HTTP status, ``reason`` Kubernetes' own word. ``answer``
+    is its ``Status`` object, for nobody but the one who asked, and no part of the text of this error.
+    """
+
+    def __init__(self, status: int, reason: str, what: str, answer: Answer | None = None) -> None:
         answered = f"answered {status} {reason}" if status else f"did not answer ({reason})"
         super().__init__(f"{what}: the API server {answered}")
         self.status = status
         self.reason = reason
+        self.answer = answer
 
     @property
     def is_refusal(self) -> bool:
@@ -48,12 +61,38 @@ class ForbiddenError(ApiError):
     """401 or 403: this identity may not."""
 
 
+class ImpersonationError(ForbiddenError):
+    """403: this identity may not act as somebody else, or not for this. Nothing was asked of the other's rights."""
+
+
 class ApiUnavailableError(ApiError):
     """The API server could not be reached, timed out, or asked to be left alone for a while."""
 
 
-def from_response(status: int, reason: str, what: str) -> ApiError:
-    """The exception for one refused request; ``what`` is verb and path."""
+class QuietError(ApiError):
+    """A watch brought nothing for longer than bookmarks take. The API server may be gone, or may have had nothing to
+    say: whoever watches asks anew, and learns which.
+    """
+
+    def __init__(self, what: str) -> None:
+        super().__init__(0, "Quiet", what)
+        self._what = what
+
+    def __str__(self) -> str:
+        return f"{self._what}: nothing came for a while"
+
+
+# As the API server words it, with the verbs of KEP-5284 or the older one. Names in it are quoted and escaped, so nobody
+# can be called so that his own refusal reads like this.
+_MAY_NOT_IMPERSONATE = re.compile(
+    r'(?:[^" ]+ (?:"(?:[^"\\]|\\.)*" )?is )?forbidden: User "(?:[^"\\]|\\.)*" cannot impersonate\b'
+)
+
+
+def from_response(status: int, reason: str, what: str, answer: Answer | None = None) -> ApiError:
+    """The exception for one refused request; ``what`` is verb and path, ``answer`` the ``Status`` object if whoever
+    asked may have it.
+    """
     kinds: dict[int, type[ApiError]] = {
         401: ForbiddenError,
         403: ForbiddenError,
@@ -62,4 +101,9 @@ def from_response(status: int, reason: str, what: str) -> ApiError:
         410: GoneError,
     }
     kind = kinds.get(status, ApiUnavailableError if status >= 500 or status == 429 else ApiError)
-    return kind(status, reason, what)
+    return kind(status, reason, what, answer)
+
+
+def is_about_impersonation(status: int, answer: Answer | None) -> bool:
+    """Whether a refusal is about acting as somebody else, and not about what he may do."""
+    return status == 403 and _MAY_NOT_IMPERSONATE.match(str((answer or {}).get("message"))) is not None

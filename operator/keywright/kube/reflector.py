@@ -12,7 +12,7 @@ from collections.abc import Collection
 from typing import Protocol
 
 from keywright.kube.client import ApiClient, Manifest
-from keywright.kube.errors import ApiError, ForbiddenError, GoneError, from_response
+from keywright.kube.errors import ApiError, ForbiddenError, GoneError, QuietError, from_response
 from keywright.kube.resources import Resource
 
 __all__ = ["Reflector", "Sink"]
@@ -76,6 +76,10 @@ class Reflector:
                 delay, was_failing = FIRST_BACKOFF, False
                 # Watches end every few minutes; one that ends at once must not become a hot loop.
                 await asyncio.sleep(FIRST_BACKOFF)
+            except QuietError as error:
+                # It had answered, so this is no outage; if the API server is gone, the next request says so.
+                logger.info("%s; asking anew", error)
+                delay, was_failing = FIRST_BACKOFF, False
             except GoneError:
                 self._version = None
                 delay = await _pause(delay)

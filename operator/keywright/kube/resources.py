@@ -11,6 +11,7 @@ __all__ = [
     "NAMESPACES",
     "SECRETS",
     "SUBJECTACCESSREVIEWS",
+    "TOKENREVIEWS",
     "Resource",
 ]
 
@@ -44,3 +45,4 @@ EVENTS = Resource("", "v1", "events")
 NAMESPACES = Resource("", "v1", "namespaces")
 LEASES = Resource("coordination.k8s.io", "v1", "leases")
 SUBJECTACCESSREVIEWS = Resource("authorization.k8s.io", "v1", "subjectaccessreviews")
+TOKENREVIEWS = Resource("authentication.k8s.io", "v1", "tokenreviews")

@@ -109,6 +109,36 @@ class InProcess:
         carried = [each for each in fields if each[0] in self._judge.carriers]
         return self._judge.judge(carried, need, PLAIN, now)
 
+    def judge_again(self, key: str, key_id: str) -> Verdict | Coroutine[Any, Any, Verdict]:
+        """The verdict on a key that was presented and proven before, as it stands now: who remembers the one who asked
+        need not remember the key. ``key`` is ``namespace/name``.
+        """
+        now = time.time()
+        entry = self._index.entries.get(key_id.encode("ascii", "replace"))
+        if entry is None or entry.path.decode() != key or entry.class_name not in self._judge.class_names:
+            return self._judge.refuse(verdicts.INVALID, PLAIN, now)
+        return self._judge.judge_known(entry, ANY_KEY, PLAIN, now)
+
+    @property
+    def carriers(self) -> frozenset[bytes]:
+        """The headers that may carry a key, in lower case."""
+        return self._judge.carriers
+
+    @property
+    def schemes(self) -> frozenset[bytes]:
+        """The schemes of Authorization that a key may come in, in lower case."""
+        return self._judge.schemes
+
+    @property
+    def is_ready(self) -> bool:
+        """Whether verdicts are given: every watch has brought a whole picture, and was heard of lately."""
+        return self._freshness.is_fresh()
+
+    @property
+    def known(self) -> int:
+        """How many key records the picture holds."""
+        return len(self._index.entries)
+
     def refuse(self, error: RefusedError) -> Verdict:
         """The verdict on a request that turned out to need more."""
         return self._judge.refuse(error.refusal, PLAIN, time.time(), error.scopes)

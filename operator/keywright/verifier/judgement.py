@@ -92,6 +92,10 @@ class Judge(Generic[T]):
         self._answers = self._form(acceptance)
         self.carriers = frozenset({AUTHORIZATION, *acceptance.headers})
         """The headers that may carry a key, in lower case."""
+        self.schemes = frozenset(acceptance.schemes)
+        """The schemes of Authorization that may carry one, in lower case."""
+        self.class_names = frozenset(acceptance.classes)
+        """The classes whose keys are accepted."""
 
     def judge(
         self, credentials: list[Field], need: Need, asked: Asked, now: float, rounds: int = _ROUNDS
@@ -112,6 +116,12 @@ class Judge(Generic[T]):
             else:
                 outcome = verdicts.BUSY
         return self._conclude(outcome, need, asked, now)
+
+    def judge_known(self, entry: Entry, need: Need, asked: Asked, now: float) -> T | Coroutine[Any, Any, T]:
+        """Answer a request on behalf of a key that was proven a while ago, by how it stands now."""
+        if not self._freshness.is_fresh():
+            return self._conclude(verdicts.NOT_IN_SYNC, need, asked, now)
+        return self._conclude(self._engine.judge_again(entry, now), need, asked, now)
 
     def refuse(self, refusal: Refusal, asked: Asked, now: float, scopes: Sequence[str] = (), fields: bytes = b"") -> T:
         """Answer a request that can be refused without a look at its key, or after one."""

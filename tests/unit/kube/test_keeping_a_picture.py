@@ -7,7 +7,9 @@ from collections.abc import AsyncIterator, Callable, Collection
 from contextlib import asynccontextmanager
 from typing import Any
 
+import aiohttp
 import pytest
+from aiohttp import web
 
 from keywright.kube import client as client_module
 from keywright.kube import reflector as reflector_module
@@ -198,6 +200,38 @@ async def test_a_connection_that_is_cut_is_resumed_where_it_was() -> None:
         async with given.running():
             await given.until(lambda: len(given.server.watched_from) == 2)
         assert given.server.watched_from == ["100", "120"]
+
+
+async def test_a_quiet_watch_is_renewed_and_no_trouble(
+    caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Nobody is warned of an API server that has answered and had nothing to say."""
+    monkeypatch.setattr(client_module, "WATCH_TIMEOUT", aiohttp.ClientTimeout(sock_read=0.05))
+    caplog.set_level(logging.INFO)
+    async with scene() as given:
+        given.server.watches.append([event("ADDED", secret("a", 120)), given.server.stay_open])
+        async with given.running():
+            await given.until(lambda: len(given.server.watched_from) == 3)
+        assert given.server.watched_from == ["100", "120", "120"]
+        assert len([each for each in given.server.requests if "watch" not in each.query]) == 1
+    assert "watch /api/v1/namespaces/payments/secrets: nothing came for a while; asking anew" in caplog.messages
+    assert not [each for each in caplog.records if each.levelno >= logging.WARNING]
+
+
+async def test_a_watch_that_is_never_answered_is_trouble(
+    caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The connection stands, and nothing comes over it."""
+    monkeypatch.setattr(client_module, "WATCH_TIMEOUT", aiohttp.ClientTimeout(sock_read=0.05))
+    async with scene() as given:
+
+        async def hang(_: web.Request) -> web.StreamResponse:
+            await given.server.stay_open()
+            raise AssertionError
+
+        monkeypatch.setattr(given.server, "_watch", hang)
+        async with given.running():
+            await given.until(lambda: "did not answer (SocketTimeoutError); trying again" in caplog.text)
 
 
 @pytest.mark.parametrize("how", ["an event", "a status"])

@@ -25,7 +25,8 @@ __all__ = ["Allowed", "Denied", "Identity", "RefusedError", "ValueForm", "Verdic
 class Identity:
     """Who asks. ``subject`` is the key's owner, or ``apikey:`` and ``key``, which is ``namespace/name``.
 
-    ``scopes`` are patterns (``agents:*``). ``expires_at`` is ``None`` for a key without an end.
+    ``owner`` with ``groups`` is on whose behalf the key acts, ``None`` for a key without one. ``scopes`` are patterns
+    (``agents:*``). ``expires_at`` is ``None`` for a key without an end.
     """
 
     subject: str
@@ -35,6 +36,8 @@ class Identity:
     role: str | None
     scopes: tuple[str, ...]
     expires_at: datetime | None
+    owner: str | None = None
+    groups: tuple[str, ...] = ()
 
     def grants(self, scope: str) -> bool:
         """Whether the key has this scope."""
@@ -105,6 +108,8 @@ class ValueForm:
             role=permits.role,
             scopes=permits.scopes,
             expires_at=ends_at,
+            owner=entry.owner,
+            groups=entry.groups,
         )
         return Allowed(identity=identity, fields=for_client)
 

@@ -14,7 +14,7 @@ from pathlib import Path
 from keywright.addresses import Tcp, parse_tcp
 from keywright.errors import KeywrightError
 
-__all__ = ["Address", "Listener", "Unix", "listen", "make_way", "parse_address", "tls_context"]
+__all__ = ["Address", "Listener", "Unix", "bind_tcp", "listen", "make_way", "parse_address", "tls_context"]
 
 BACKLOG = 1024
 HANDSHAKE_SECONDS = 5.0
@@ -82,7 +82,7 @@ async def listen(
         bound = _bind_unix(address.path)
         unix = await loop.create_unix_server(factory, sock=bound, ssl=context, ssl_handshake_timeout=seconds)
         return Listener(unix, address, address.path.stat().st_ino)
-    bound = _bind_tcp(address)
+    bound = bind_tcp(address)
     tcp = await loop.create_server(factory, sock=bound, ssl=context, backlog=BACKLOG, ssl_handshake_timeout=seconds)
     return Listener(tcp, Tcp(address.host, bound.getsockname()[1]))
 
@@ -116,7 +116,13 @@ def _why(error: OSError) -> str:
     return error.strerror or type(error).__name__
 
 
-def _bind_tcp(address: Tcp) -> socket.socket:
+def bind_tcp(address: Tcp) -> socket.socket:
+    """An open socket, for who brings a server along.
+
+    Raises:
+        KeywrightError: if the address cannot be had.
+
+    """
     family = socket.AF_INET6 if ":" in address.host else socket.AF_INET
     try:
         if not address.host and socket.has_dualstack_ipv6():

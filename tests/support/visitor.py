@@ -1,15 +1,13 @@
-"""How programs and browsers talk to a running ``keywright console``: REST with a credential, and pages with a cookie."""
+"""The pages of a running ``keywright console`` as a browser asks for them, without a screen and without scripts."""
 
 import http.client
-import json
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from html.parser import HTMLParser
-from typing import Any
 from urllib.parse import urlencode
 
-__all__ = ["Reply", "Visitor", "call"]
+__all__ = ["Reply", "Visitor"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -19,29 +17,6 @@ class Reply:
     status: int
     headers: dict[str, str]
     text: str
-
-    @property
-    def json(self) -> Any:
-        return json.loads(self.text)
-
-    @property
-    def code(self) -> str:
-        """The word of a problem."""
-        return str(self.json["code"])
-
-
-def call(
-    address: str,
-    method: str,
-    path: str,
-    body: Mapping[str, Any] | None = None,
-    headers: Mapping[str, str] | None = None,
-) -> Reply:
-    """One request of a program, with its body as JSON."""
-    sent = dict(headers or {})
-    if body is not None:
-        sent["Content-Type"] = "application/json"
-    return _exchange(address, method, path, json.dumps(body) if body is not None else None, sent)
 
 
 class Visitor:

@@ -1,0 +1,56 @@
+"""The admin listener: is it alive, is it ready, what has it answered."""
+
+from collections import Counter
+
+from keywright.console.connections.asgi import Message, Receive, Send
+from keywright.exposition import CONTENT_TYPE, Sample, expose, labels
+from keywright.verifier.in_process import InProcess
+
+__all__ = ["Admin"]
+
+_TEXT = "text/plain; charset=utf-8"
+
+
+class Admin:
+    """``/healthz``, ``/readyz`` and ``/metrics``. ``engine`` is ``None`` where no keys are taken."""
+
+    def __init__(self, engine: InProcess | None, answered: Counter[int]) -> None:
+        self._engine = engine
+        self._answered = answered
+        self.is_stopping = False
+
+    async def __call__(self, scope: Message, receive: Receive, send: Send) -> None:  # noqa: ARG002 - ASGI's form
+        """One request."""
+        if scope["type"] != "http":
+            return
+        status, kind, body = self._answer(scope["path"])
+        if scope["method"] not in ("GET", "HEAD"):
+            status, kind, body = 405, _TEXT, b"GET it\n"
+        headers = [(b"content-type", kind.encode("ascii")), (b"content-length", str(len(body)).encode("ascii"))]
+        await send({"type": "http.response.start", "status": status, "headers": headers})
+        await send({"type": "http.response.body", "body": body if scope["method"] != "HEAD" else b""})
+
+    def _answer(self, path: str) -> tuple[int, str, bytes]:
+        match path:
+            case "/healthz":
+                return 200, _TEXT, b"ok\n"
+            case "/readyz" if self._is_ready():
+                return 200, _TEXT, b"ok\n"
+            case "/readyz":
+                return 503, _TEXT, b"stopping\n" if self.is_stopping else b"not in sync with the API server\n"
+            case "/metrics":
+                return 200, CONTENT_TYPE, expose(self._samples())
+            case _:
+                return 404, _TEXT, b"/healthz, /readyz or /metrics\n"
+
+    def _is_ready(self) -> bool:
+        return not self.is_stopping and (self._engine is None or self._engine.is_ready)
+
+    def _samples(self) -> list[Sample]:
+        counts = {labels(status=str(status)): float(count) for status, count in sorted(self._answered.items())}
+        known = self._engine.known if self._engine is not None else 0
+        return [
+            ("keywright_console_answers_total", "counter", "Answers by status; 0 for a client that went away.", counts),
+            ("keywright_console_ready", "gauge", "Whether requests are served.", {"": float(self._is_ready())}),
+            ("keywright_console_keys", "gauge", "Key records that may ask.", {"": float(known)}),
+        ]

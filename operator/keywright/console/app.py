@@ -1,0 +1,75 @@
+"""The key service as an ASGI application: the faces that it has, and what holds for all of them."""
+
+import logging
+from collections import Counter
+from http import HTTPStatus
+from importlib import import_module
+
+from fastapi import FastAPI, Request, Response
+from fastapi.exceptions import RequestValidationError
+from starlette.exceptions import HTTPException
+
+from keywright.console.callers.gate import Callers
+from keywright.console.connections.asgi import App
+from keywright.console.connections.bodies import BoundedBodies
+from keywright.console.connections.hardening import Hardened
+from keywright.console.connections.journal import Journal
+from keywright.console.problems import CONTENT_TYPE, ProblemError, as_problem, render
+from keywright.console.service.served import Served
+from keywright.kube.errors import ApiError
+
+__all__ = ["create_app"]
+
+logger = logging.getLogger(__name__)
+
+_REST = ("/v1/", "/openapi.json")
+_CODES = {404: "not_found", 405: "invalid_request", 413: "too_large"}
+
+
+def create_app(served: Served, callers: Callers, answered: Counter[int]) -> App:
+    """Connect the parts. ``answered`` is counted up by the status of each answer."""
+    app = FastAPI(title="Keywright", docs_url=None, redoc_url=None, openapi_url=None, redirect_slashes=False)
+    app.state.served = served
+    app.state.callers = callers
+    # How pages tell of a problem: (request, problem) -> response.
+    app.state.tell = None
+    _mount(app, with_pages=served.settings.pages)
+    for kind in (ProblemError, ApiError, RequestValidationError, HTTPException, Exception):
+        app.add_exception_handler(kind, _answer_problem)
+    return Journal(Hardened(BoundedBodies(app)), answered)
+
+
+def _mount(app: FastAPI, *, with_pages: bool) -> None:
+    for face in ("rest", *(["pages"] if with_pages else [])):
+        try:
+            routes = import_module(f"keywright.console.{face}.routes")
+        except ModuleNotFoundError:
+            continue
+        app.include_router(routes.router)
+        if face == "pages":
+            app.state.tell = getattr(routes, "answer_problem", None)
+
+
+async def _answer_problem(request: Request, error: Exception) -> Response:
+    problem = error if isinstance(error, ProblemError) else _problem(error)
+    if request.app.state.tell is not None and not request.url.path.startswith(_REST):
+        page: Response = request.app.state.tell(request, problem)
+        return page
+    return Response(render(problem), problem.status, problem.headers, CONTENT_TYPE)
+
+
+def _problem(error: Exception) -> ProblemError:
+    match error:
+        case ApiError():
+            return as_problem(error)
+        case RequestValidationError():
+            # Which fields are wrong, and never their values.
+            wrong = sorted({".".join(map(str, each["loc"][1:])) or "body" for each in error.errors()})
+            return ProblemError(422, "invalid_request", f"Not understood: {', '.join(wrong)}.")
+        case HTTPException():
+            status = HTTPStatus(error.status_code)
+            code = _CODES.get(status, "invalid_request")
+            return ProblemError(status, code, status.description or status.phrase, error.headers)
+        case _:
+            logger.error("a fault of the key service itself: %s", type(error).__name__)
+            return ProblemError(500, "unavailable", "The key service has a fault. Its log says more.")

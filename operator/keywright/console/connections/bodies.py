@@ -1,0 +1,78 @@
+"""The body of a request: of a type that is understood, small, and whole in ten seconds, or it is not looked at."""
+
+import asyncio
+
+from keywright.console.connections.asgi import App, Message, Receive, Send, answer
+from keywright.console.problems import ProblemError
+
+__all__ = ["BoundedBodies"]
+
+MOST_BYTES = 64 * 1024
+SECONDS = 10.0
+
+_REST = "/v1/"
+_JSON = b"application/json"
+_FORM = b"application/x-www-form-urlencoded"
+
+
+class BoundedBodies:
+    """Reads each body before the app is asked, so that nothing is begun for a request that never comes whole."""
+
+    def __init__(self, app: App) -> None:
+        self._app = app
+
+    async def __call__(self, scope: Message, receive: Receive, send: Send) -> None:
+        """One request."""
+        if scope["type"] != "http":
+            await self._app(scope, receive, send)
+            return
+        try:
+            body = await _read(scope, receive)
+        except ProblemError as problem:
+            # What is left of the body is not read, so the connection cannot be used again.
+            problem.headers["Connection"] = "close"
+            await answer(problem, send)
+            return
+        except _GoneError:
+            return
+        unread: list[Message] = [{"type": "http.request", "body": body, "more_body": False}]
+
+        async def hear() -> Message:
+            return unread.pop() if unread else await receive()
+
+        await self._app(scope, hear, send)
+
+
+class _GoneError(Exception):
+    """The client went away before it had said what it wants."""
+
+
+async def _read(scope: Message, receive: Receive) -> bytes:
+    headers = dict(scope["headers"])
+    length = headers.get(b"content-length", b"")
+    if length.isdigit() and int(length) > MOST_BYTES:
+        raise _too_large()
+    is_announced = length not in (b"", b"0") or b"transfer-encoding" in headers
+    wanted = _JSON if scope["path"].startswith(_REST) else _FORM
+    if is_announced and headers.get(b"content-type", b"").partition(b";")[0].strip().lower() != wanted:
+        raise ProblemError(415, "invalid_request", f"The body has to be {wanted.decode()}, and Content-Type to say so.")
+    body = bytearray()
+    try:
+        async with asyncio.timeout(SECONDS):
+            while True:
+                message = await receive()
+                if message["type"] != "http.request":
+                    raise _GoneError
+                body += message.get("body", b"")
+                if len(body) > MOST_BYTES:
+                    raise _too_large()
+                if not message.get("more_body", False):
+                    return bytes(body)
+    except TimeoutError:
+        raise ProblemError(
+            408, "timeout", f"The body was not whole after {SECONDS:.0f} seconds. Send it again."
+        ) from None
+
+
+def _too_large() -> ProblemError:
+    return ProblemError(413, "too_large", f"The body is larger than {MOST_BYTES // 1024} KiB.")

@@ -1,0 +1,53 @@
+"""A line in the log for each request that changes something, and counts of all of them.
+
+The API server's audit log says the same with more authority: there the person stands as the one who was impersonated.
+"""
+
+import logging
+from collections import Counter
+
+from keywright.console.callers.caller import Caller
+from keywright.console.callers.origins import SAFE_METHODS
+from keywright.console.connections.asgi import App, Message, Receive, Send
+
+__all__ = ["Journal"]
+
+logger = logging.getLogger(__name__)
+
+
+class Journal:
+    """Writes who asked for what, and the status of the answer: no query, no header, no body of either."""
+
+    def __init__(self, app: App, answered: Counter[int]) -> None:
+        self._app = app
+        self._answered = answered
+
+    async def __call__(self, scope: Message, receive: Receive, send: Send) -> None:
+        """One request."""
+        if scope["type"] != "http":
+            await self._app(scope, receive, send)
+            return
+        status, place = 0, scope["path"]
+
+        async def tell(message: Message) -> None:
+            nonlocal status, place
+            if message["type"] == "http.response.start":
+                status = message["status"]
+                if status == 201:
+                    # What was made has a name only now.
+                    place = next((v.decode() for k, v in message["headers"] if k.lower() == b"location"), place)
+            await send(message)
+
+        try:
+            await self._app(scope, receive, tell)
+        finally:
+            self._answered[status] += 1
+            if scope["method"] not in SAFE_METHODS:
+                logger.info("%s: %s %s: %s", _who(scope), scope["method"], place, status or "no answer")
+
+
+def _who(scope: Message) -> str:
+    caller = scope.get("state", {}).get("caller")
+    if not isinstance(caller, Caller):
+        return "nobody"
+    return f"{caller.user} by key {caller.bounds.namespace}/{caller.bounds.name}" if caller.bounds else caller.user

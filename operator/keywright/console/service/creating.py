@@ -1,0 +1,142 @@
+"""Making a key: an ApiKey that is delivered once, its key taken and its Secret gone, or nothing at all."""
+
+import asyncio
+import logging
+from dataclasses import dataclass
+
+from keywright.console.callers.caller import Caller
+from keywright.console.problems import ProblemError
+from keywright.console.service.acting import Acting, Manifest
+from keywright.console.service.asking import Mark, default_owner, mark, to_manifest
+from keywright.console.service.finding import Finder
+from keywright.console.service.handing_over import ALREADY_DELIVERED, Deadline, HandOver
+from keywright.console.service.wanted import NewKey
+from keywright.domain.plainkey import PlainKey
+from keywright.kube.resources import APIKEYS
+
+__all__ = ["Creating", "Made"]
+
+logger = logging.getLogger(__name__)
+
+# Seconds before each attempt to take back what was made, when the API server is away.
+ATTEMPTS = (0.0, 0.5, 2.0, 5.0, 10.0)
+_undoing: set[asyncio.Task[None]] = set()
+
+
+@dataclass(frozen=True, slots=True)
+class Made:
+    """A new ApiKey, and its key."""
+
+    found: Manifest
+    plain: PlainKey
+
+
+class Creating:
+    """Makes keys as one caller."""
+
+    def __init__(self, acting: Acting, caller: Caller, finder: Finder) -> None:
+        self._acting = acting
+        self._caller = caller
+        self._finder = finder
+        self._hand_over = HandOver(acting)
+
+    async def create(self, namespace: str, new: NewKey, idempotency_key: str | None) -> Made:
+        """Make it. Whatever fails, or is cancelled, after the ApiKey was made, takes it back.
+
+        Raises:
+            ProblemError: if it cannot be made, or was made and shown before.
+
+        """
+        marked = mark(self._caller, namespace, new, idempotency_key)
+        name = new.name or marked.name
+        manifest = to_manifest(new, name, default_owner(self._caller), marked)
+        deadline = Deadline()
+        # A task of its own: a request that is cancelled would leave open whether something was made.
+        posting = asyncio.create_task(self._post(namespace, manifest, marked))
+        try:
+            made = await asyncio.shield(posting)
+            if made is None:
+                return await self._repeat(namespace, name, marked, deadline)
+            return await self._deliver(made, deadline)
+        except BaseException as error:
+            # The same request, repeated, has been the first to take the key.
+            if idempotency_key is not None and isinstance(error, ProblemError) and error.code == ALREADY_DELIVERED:
+                raise
+            undoing = asyncio.create_task(self._undo(namespace, name, marked, posting))
+            _undoing.add(undoing)
+            undoing.add_done_callback(_undoing.discard)
+            # One attempt is waited for, so that nothing is left behind by the time that the caller hears of it.
+            await asyncio.wait({undoing}, timeout=5)
+            raise
+
+    async def take_back(self, made: Made) -> None:
+        """Delete what was made: its key has reached nobody."""
+        await self._remove(made.found)
+
+    async def _post(self, namespace: str, manifest: Manifest, marked: Mark) -> Manifest | None:
+        """The new ApiKey; ``None`` if this request was made before."""
+        name = manifest["metadata"]["name"]
+        try:
+            return await self._acting.create(APIKEYS, namespace, manifest)
+        except ProblemError as problem:
+            if problem.code != "already_exists":
+                raise
+            exists = problem
+        found = await self._acting.find(APIKEYS, namespace, name)
+        if found is not None and self._finder.may_see(found):
+            if marked.is_on(found):
+                return None
+            if marked.is_of_same_asker(found):
+                raise ProblemError(
+                    422, "invalid_request", "This Idempotency-Key was used with another body. Use a new one."
+                )
+        raise exists
+
+    async def _repeat(self, namespace: str, name: str, marked: Mark, deadline: Deadline) -> Made:
+        found = await self._acting.get(APIKEYS, namespace, name)
+        if not marked.is_on(found) or found["metadata"].get("deletionTimestamp"):
+            raise ProblemError(409, "conflict", "The first of these requests has failed. Try again.")
+        return await self._deliver(found, deadline)
+
+    async def _deliver(self, made: Manifest, deadline: Deadline) -> Made:
+        plain = await self._hand_over.take(made, deadline)
+        metadata = made["metadata"]
+        return Made(await self._acting.get(APIKEYS, metadata["namespace"], metadata["name"]), plain)
+
+    async def _undo(self, namespace: str, name: str, marked: Mark, posting: "asyncio.Task[Manifest | None]") -> None:
+        """Take back what this request has made. What another one with the same mark has made is that one's."""
+        is_known = True
+        try:
+            made = await posting
+            if made is None:
+                return
+        except ProblemError as problem:
+            if problem.code != "unavailable":
+                return
+            is_known = False
+        for pause in ATTEMPTS:
+            await asyncio.sleep(pause)
+            try:
+                found = await self._acting.find(APIKEYS, namespace, name)
+                if found is None and not is_known:
+                    # An answer that never came may belong to a request that still arrives.
+                    continue
+                if found is not None and marked.is_on(found):
+                    await self._remove(found)
+            except ProblemError as problem:
+                if problem.code == "unavailable":
+                    continue
+                logger.error("%s/%s was not delivered, and could not be taken back: %s", namespace, name, problem)  # noqa: TRY400
+            return
+        if is_known:
+            logger.error("%s/%s was not delivered, and could not be taken back", namespace, name)
+
+    async def _remove(self, found: Manifest) -> None:
+        try:
+            await self._acting.delete(APIKEYS, found)
+        except ProblemError as problem:
+            if problem.code != "forbidden":
+                raise
+            # Who may make keys may not always delete them; revoking is as good.
+            reason = "it was not delivered to who asked for it"
+            await self._acting.patch(APIKEYS, found, {"spec": {"revoked": True, "revocationReason": reason}})

@@ -1,0 +1,44 @@
+"""What a refusal of the API server means to the caller. Pure: an error in, a problem out.
+
+What the API server says of an ApiKey is for whoever asked; of a Secret it is for nobody.
+"""
+
+import re
+
+from keywright.console.problems import ProblemError, as_problem
+from keywright.domain.plainkey import redact
+from keywright.kube.errors import ApiError, ForbiddenError, GoneError, ImpersonationError
+from keywright.kube.refused import causes_in, message_in, policy_message
+from keywright.kube.resources import APIKEYS, SECRETS, Resource
+
+__all__ = ["problem_of"]
+
+# In `spec.ttl: Invalid value: "x": …` the value is the caller's, and is not repeated.
+_VALUE = re.compile(r'(?:Invalid|Unsupported|Duplicate) value: (?:"(?:[^"\\]|\\.)*"|[^":,]*)(?:: )?')
+_READING = ("get", "list")
+
+
+def problem_of(error: ApiError, verb: str, resource: Resource) -> ProblemError:
+    """The problem that tells the caller what to do."""
+    answer = error.answer if resource != SECRETS else None
+    policy, causes = policy_message(message_in(answer)), causes_in(answer)
+    match error:
+        case ImpersonationError() | ApiError(status=401):
+            return as_problem(error)
+        case ForbiddenError():
+            return ProblemError(403, "forbidden", redact(policy) if policy is not None else _may_not(verb, resource))
+        case GoneError():
+            return ProblemError(422, "invalid_request", "cursor: it is too old. Begin the list again.")
+        case ApiError(status=413):
+            return ProblemError(413, "too_large", "The API server finds that too large.")
+        case ApiError(status=400 | 422) if policy is not None or causes:
+            return ProblemError(422, "invalid_request", redact(policy or _VALUE.sub("", causes)))
+        case _:
+            return as_problem(error)
+
+
+def _may_not(verb: str, resource: Resource) -> str:
+    if resource == APIKEYS:
+        role = "keywright-view" if verb in _READING else "keywright-edit"
+        return f"You may not {verb} {resource.plural} here. Ask an administrator for the ClusterRole {role}."
+    return f"You may not {verb} {resource.plural} here. Ask an administrator for that right."
