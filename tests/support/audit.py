@@ -10,7 +10,7 @@ __all__ = ["Request", "requests"]
 
 @dataclass(frozen=True)
 class Request:
-    """One answered request."""
+    """One answered request. ``acting_as`` is whom the user impersonated, ``constraint`` by which verb of KEP-5284."""
 
     user: str
     verb: str
@@ -20,6 +20,9 @@ class Request:
     namespace: str
     name: str
     code: int
+    acting_as: str | None = None
+    acting_in: tuple[str, ...] = ()
+    constraint: str | None = None
 
 
 def requests(log: Path) -> Iterator[Request]:
@@ -39,4 +42,7 @@ def requests(log: Path) -> Iterator[Request]:
                 namespace=reference.get("namespace", ""),
                 name=reference.get("name", ""),
                 code=entry["responseStatus"]["code"],
+                acting_as=entry.get("impersonatedUser", {}).get("username"),
+                acting_in=tuple(entry.get("impersonatedUser", {}).get("groups", ())),
+                constraint=entry.get("authenticationMetadata", {}).get("impersonationConstraint"),
             )
