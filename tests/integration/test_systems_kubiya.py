@@ -246,11 +246,11 @@ def test_a_key_makes_a_key(kubiya: InstalledSystem, tmp_path: Path) -> None:
             refused = service.ask("POST", keys, body=wanted, headers=other)
             assert (refused.status, refused.code) == (403, "insufficient_scope")
         account = {"Authorization": f"Bearer {token_of(kubiya.kube, 'kubiya', 'provisioner')}"}
-        own = {"owner": {"user": "system:serviceaccount:kubiya:provisioner"}}
+        own = {"className": "kubiya", "owner": {"user": "system:serviceaccount:kubiya:provisioner"}}
         eventually(lambda: service.ask("GET", keys, headers=account).status == 200)
         plain = service.ask("POST", keys, body=wanted | own, headers=account).body["key"]
         kubiya.becomes(AGENTS, plain, "forbidden")  # its owner has no rights on agents
-        assert service.ask("POST", keys, body=wanted | {"owner": ALICE}, headers=account).status == 403
+        assert service.ask("POST", keys, body=wanted | own | {"owner": ALICE}, headers=account).status == 403
         assert (
             service.ask("POST", f"{keys}/{made.body['name']}/revoke", body={"reason": "lost"}, headers=maker).status
             == 200
