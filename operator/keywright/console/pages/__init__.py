@@ -1,1 +1,1 @@
-"""The same as pages for a browser."""
+"""The same as pages for a browser: rendered here, readable and doable without script."""
