@@ -25,6 +25,7 @@ def open_console(story: Story, stage: Stage, verifier: str) -> None:
 
     story.chapter("Start the console")
     story.say("It may act as others, for what it does and nothing else: deploy/rbac/console.yaml.")
+    story.run("kubectl create serviceaccount keywright-console -n keywright-system")
     account = "--serviceaccount=keywright-system:keywright-console"
     for role in ("keywright-console", "keywright-console-acting"):
         story.run(f"kubectl create clusterrolebinding {role} --clusterrole={role} {account}")

@@ -11,11 +11,11 @@ import pytest
 from playwright.sync_api import Browser, Page, expect
 
 from keywright_local import ControlPlane
-from tests.integration.conftest import ROOT, Namespaces
+from tests.integration.conftest import Namespaces
 from tests.support.browser import Visit, assert_accessible, browse, keep, visiting
 from tests.support.console import Console, console, console_account, make_account
 from tests.support.kube import Kube, eventually
-from tests.support.people import allowed, bind, bind_cluster, key
+from tests.support.people import allowed, bind, bind_cluster
 from tests.support.processes import Process, get
 
 PLAIN = re.compile(r"kw_live_[0-9A-Za-z]{12}_[0-9A-Za-z]{49}")
@@ -285,7 +285,9 @@ def test_rotating_shows_both_keys_and_when_the_old_one_ends(visit: Visit, person
     expect(states.filter(has_text=old.split("_")[2])).to_contain_text("replaced, ending")
 
 
-def test_a_rotation_sent_again_rotates_nothing(chromium: Browser, service: Console, person: Person, admin: Kube) -> None:
+def test_a_rotation_sent_again_rotates_nothing(
+    chromium: Browser, service: Console, person: Person, admin: Kube
+) -> None:
     """Without script a reload sends the form again: it was for the key as it was before."""
     with visiting(chromium, service.url, script=False) as visit:
         page = visit.sign_in(person.token)
@@ -305,7 +307,9 @@ def test_a_rotation_sent_again_rotates_nothing(chromium: Browser, service: Conso
 def test_the_table_is_searched_and_filtered(visit: Visit, person: Person, admin: Kube) -> None:
     """By word as one types, by status and owner, only one's own; words and symbols say what colours say; own keys first."""
     place = person.namespace
-    admin.apikey(place, "another", className="standard", displayName="Someone else's", owner={"user": "zoe@example.com"})
+    admin.apikey(
+        place, "another", className="standard", displayName="Someone else's", owner={"user": "zoe@example.com"}
+    )
     admin.apikey(place, "soon", className="standard", displayName="Ends soon", ttl="2h", owner={"user": person.user})
     admin.apikey(place, "over", className="standard", revoked=True)
     for name, condition in (("another", "True"), ("soon", "True"), ("over", "False")):
@@ -384,7 +388,9 @@ def test_a_form_of_another_site_does_nothing(visit: Visit, chromium: Browser, pe
     (made,) = admin.list(person.namespace)
     address = f"{visit.origin}/keys/{person.namespace}/{made['metadata']['name']}/revoke"
     other = visit.context.new_page()
-    other.goto("data:text/html,<form method=post action='" + address + "'><input name=csrf value=x><button>Win</button></form>")
+    other.goto(
+        "data:text/html,<form method=post action='" + address + "'><input name=csrf value=x><button>Win</button></form>"
+    )
     visit.faults.clear()
     other.get_by_role("button", name="Win").click()
     expect(other.get_by_role("heading", name="You may not do this")).to_be_visible()
@@ -494,7 +500,9 @@ def tab_to(page: Page, identity: str, *, name: str = "") -> None:
     """Press Tab until the element has the focus, at most as often as there are elements."""
     for _ in range(60):
         page.keyboard.press("Tab")
-        if page.evaluate("document.activeElement.id") == identity and name in page.evaluate("document.activeElement.textContent"):
+        if page.evaluate("document.activeElement.id") == identity and name in page.evaluate(
+            "document.activeElement.textContent"
+        ):
             return
     raise AssertionError(f"the keyboard does not reach {identity or name}")
 
@@ -502,7 +510,11 @@ def tab_to(page: Page, identity: str, *, name: str = "") -> None:
 def test_hostile_texts_are_text(visit: Visit, person: Person, admin: Kube) -> None:
     """Names, descriptions, reasons, owners and events that hold markup, quotes and turned writing are shown as they are."""
     place = person.namespace
-    spec = {"displayName": HOSTILE[:128], "description": HOSTILE, "owner": {"user": HOSTILE[:120].replace("\u202e", "")}}
+    spec = {
+        "displayName": HOSTILE[:128],
+        "description": HOSTILE,
+        "owner": {"user": HOSTILE[:120].replace("\u202e", "")},
+    }
     admin.apikey(place, "hostile", className="standard", revoked=True, revocationReason=HOSTILE, **spec)
     made = admin.wait(place, "hostile", Active="False")
     event = {
@@ -551,7 +563,9 @@ def test_every_page_is_accessible(
     place, owner = person.namespace, {"user": person.user}
     admin.apikey(place, "nightly-backup", className="standard", displayName="Nightly backup", ttl="5h", owner=owner)
     admin.apikey(place, "old-laptop", className="standard", displayName="Old laptop", revoked=True, owner=owner)
-    admin.apikey(place, "partner", className="standard", displayName="Partner's import", owner={"user": "zoe@example.com"})
+    admin.apikey(
+        place, "partner", className="standard", displayName="Partner's import", owner={"user": "zoe@example.com"}
+    )
     admin.wait(place, "nightly-backup", Active="True")
     bind_cluster(admin, person.user, {"apiGroups": [KEYWRIGHT], "resources": ["apikeys"], "verbs": ["list"]})
     with contextlib.ExitStack() as stack:

@@ -123,7 +123,9 @@ def test_oauth2_proxy_and_the_console_share_a_pod(plane: ControlPlane, admin: Ku
     """The API server takes it. The console listens to the pod alone and has no port of its own; the proxy hands on who
     somebody is, in place of what the client says, and no credential.
     """
-    done = kubectl(plane, "apply", "--dry-run=server", "--validate=strict", "-k", EXAMPLES / "oauth2-proxy")
+    done = kubectl(
+        plane, "apply", "--server-side", "--force-conflicts", "--dry-run=server", "-k", EXAMPLES / "oauth2-proxy"
+    )
     assert (done.returncode, done.stderr) == (0, "")
     (pod,) = pods(by_name(kustomize(plane, EXAMPLES / "oauth2-proxy")))
     containers = {each["name"]: each for each in pod["spec"]["containers"]}

@@ -356,7 +356,7 @@ def test_the_profile_page_and_the_admins_page(kubevision: InstalledSystem, tmp_p
         hers = f"/?namespace={HERS}"
         eventually(lambda: erin.get(hers).status == 200, within=30)
         form = f"/keys/{HERS}/new"
-        shown = erin.submit(form, form, displayName="Erin's notebook", ends="none")
+        shown = erin.submit(f"{form}?class=kubevision", form, displayName="Erin's notebook", ends="30d")
         assert shown.status in (200, 201)
         plain = re.findall(r"kv_live_[0-9A-Za-z]{12}_[0-9A-Za-z]{49}", shown.text)[0]
         kubevision.becomes(PROD, plain, "allowed", **SCHEME)
@@ -364,7 +364,7 @@ def test_the_profile_page_and_the_admins_page(kubevision: InstalledSystem, tmp_p
         assert "Erin&#39;s notebook" in profile.text
         assert plain[20:-6] not in profile.text
         assert bob.get(hers).status == 403
-        page = "/users/erin@example.com"
+        page = "/users/erin%40example.com"
         assert (
             "Erin&#39;s notebook" in eventually(lambda: seen if (seen := root.get(page)).status == 200 else None).text
         )
