@@ -35,12 +35,12 @@ demo: $(STAMP) ## the main job, told step by step on a real API server
 test: check integration e2e ## everything
 
 .PHONY: check
-check: $(STAMP) ## fast: format, lint, types, imports, CRD drift, the site's links, unit tests
+check: $(STAMP) ## fast: format, lint, types, imports, drift of generated files, the site's links, unit tests
 	@$(BIN)/ruff format --check --quiet . || { echo "run: make fmt"; exit 1; }
 	@$(BIN)/ruff check --quiet .
 	@$(BIN)/mypy operator deploy tests docs
 	@$(BIN)/lint-imports --no-logo 2>/dev/null || $(BIN)/lint-imports
-	@$(MAKE) --no-print-directory crds-check chart-check docs-check unit
+	@$(MAKE) --no-print-directory crds-check openapi-check chart-check docs-check unit
 
 .PHONY: unit
 unit: $(STAMP) ## unit tests, in seconds
@@ -66,6 +66,15 @@ crds: $(STAMP) ## render the CRDs into crds/
 crds-check: $(STAMP)
 	@mkdir -p build/crds && $(BIN)/python -c 'from pathlib import Path; from keywright.api.crd import write; write(Path("build/crds"))'
 	@diff -ru -x Kustomization crds build/crds || { echo "crds/ has drifted from the models: run make crds"; exit 1; }
+
+.PHONY: openapi
+openapi: $(STAMP) ## write the OpenAPI document of the key service into docs/reference/
+	@$(BIN)/python -c 'from keywright.console.rest.document import FILE, write; write(FILE)'
+
+.PHONY: openapi-check
+openapi-check: $(STAMP)
+	@mkdir -p build && $(BIN)/python -c 'from pathlib import Path; from keywright.console.rest.document import write; write(Path("build/openapi.json"))'
+	@diff -u docs/reference/openapi.json build/openapi.json || { echo "docs/reference/openapi.json has drifted: run make openapi"; exit 1; }
 
 .PHONY: chart
 chart: ## copy the CRDs, roles, policies and alerts into the Helm chart

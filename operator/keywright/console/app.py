@@ -22,7 +22,6 @@ __all__ = ["create_app"]
 
 logger = logging.getLogger(__name__)
 
-_REST = ("/v1/", "/openapi.json")
 _CODES = {404: "not_found", 405: "invalid_request", 413: "too_large"}
 
 
@@ -31,8 +30,6 @@ def create_app(served: Served, callers: Callers, answered: Counter[int]) -> App:
     app = FastAPI(title="Keywright", docs_url=None, redoc_url=None, openapi_url=None, redirect_slashes=False)
     app.state.served = served
     app.state.callers = callers
-    # How pages tell of a problem: (request, problem) -> response.
-    app.state.tell = None
     _mount(app, with_pages=served.settings.pages)
     for kind in (ProblemError, ApiError, RequestValidationError, HTTPException, Exception):
         app.add_exception_handler(kind, _answer_problem)
@@ -46,15 +43,10 @@ def _mount(app: FastAPI, *, with_pages: bool) -> None:
         except ModuleNotFoundError:
             continue
         app.include_router(routes.router)
-        if face == "pages":
-            app.state.tell = getattr(routes, "answer_problem", None)
 
 
-async def _answer_problem(request: Request, error: Exception) -> Response:
+async def _answer_problem(_: Request, error: Exception) -> Response:
     problem = error if isinstance(error, ProblemError) else _problem(error)
-    if request.app.state.tell is not None and not request.url.path.startswith(_REST):
-        page: Response = request.app.state.tell(request, problem)
-        return page
     return Response(render(problem), problem.status, problem.headers, CONTENT_TYPE)
 
 

@@ -34,7 +34,8 @@ __all__ = ["run"]
 
 logger = logging.getLogger(__name__)
 
-GRACE_SECONDS = 30
+# A creation takes 20 at the most, and a pod has 30.
+GRACE_SECONDS = 25
 CONNECTIONS = 256
 
 
@@ -133,7 +134,11 @@ def _callers(settings: ConsoleSettings, client: ApiClient, engine: InProcess | N
 def _engine_settings(settings: ConsoleSettings) -> VerifierSettings:
     """The engine of a verifier for the same namespaces. What it publishes of use goes the verifier's way."""
     return VerifierSettings(
-        namespaces=settings.namespaces, all_namespaces=settings.all_namespaces, classes=settings.classes
+        namespaces=settings.namespaces,
+        all_namespaces=settings.all_namespaces,
+        classes=settings.classes,
+        usage=settings.usage,
+        usage_interval=settings.usage_interval,
     )
 
 

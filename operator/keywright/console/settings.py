@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import TypeVar
 
 from keywright.addresses import Tcp, parse_tcp
+from keywright.domain.times import parse_duration
 from keywright.errors import KeywrightError
 
 __all__ = ["ConsoleSettings", "Network", "add_arguments", "from_arguments"]
@@ -49,6 +50,8 @@ class ConsoleSettings:
     session_key_file: Path | None = None
     session_minutes: int = 15
     rate_limit: int = 120
+    usage: bool = True
+    usage_interval: float = 60.0
 
     @property
     def is_secure(self) -> bool:
@@ -90,6 +93,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     flag("session-key-file", "32 bytes or more that sign sessions, the same for all replicas (default: random)", "FILE")
     flag("session-minutes", "how long somebody stays signed in (default: 15)", "1..60")
     flag("rate-limit", "requests a minute that one caller has (default: 120)", "N")
+    flag("usage", "publish when the keys that asked were last used, as ApiKeyUsage (default: on)", "on|off")
+    flag("usage-interval", "how often; what a crash loses (default: 1m)", "TIME")
 
 
 def from_arguments(arguments: argparse.Namespace, environment: Mapping[str, str] = os.environ) -> ConsoleSettings:
@@ -140,6 +145,8 @@ def from_arguments(arguments: argparse.Namespace, environment: Mapping[str, str]
         session_key_file=read("session-key-file", Path, None, "a file"),
         session_minutes=read("session-minutes", _minutes, defaults.session_minutes, "a whole number from 1 to 60"),
         rate_limit=read("rate-limit", _positive, defaults.rate_limit, "a whole number from 1 to 65535"),
+        usage=read("usage", _switch, defaults.usage, "on or off"),
+        usage_interval=read("usage-interval", _interval, defaults.usage_interval, "1s or more, as in 1m"),
     )
     _check(settings)
     return settings
@@ -204,6 +211,13 @@ def _positive(text: str) -> int:
     if not 1 <= number <= 65535:
         raise ValueError(text)
     return number
+
+
+def _interval(text: str) -> float:
+    seconds = parse_duration(text).total_seconds()
+    if seconds < 1:
+        raise ValueError(text)
+    return seconds
 
 
 def _switch(text: str) -> bool:

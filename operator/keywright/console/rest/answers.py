@@ -6,7 +6,8 @@ from fastapi import Response
 from pydantic import Field
 
 from keywright.console.problems import render
-from keywright.console.service.keys import Issued, Outcome, Rotated
+from keywright.console.service.keys import Issued, Rotated
+from keywright.console.service.owners import Outcome
 from keywright.console.service.views import ClassView, KeyView, View
 
 __all__ = [
@@ -93,7 +94,7 @@ def rotated(done: Rotated) -> Response:
     return single(RotatedKey(**_fields(done.key), key=plain))
 
 
-def revocations(outcomes: list[Outcome]) -> Revocations:
+def revocations(outcomes: tuple[Outcome, ...]) -> Revocations:
     return Revocations(
         items=tuple(
             Revocation(

@@ -142,7 +142,7 @@ async def revoke_key(
 @router.get(_OWNER + "/keys")
 async def list_keys_of_owner(service: Service, owner: OwnerName) -> Keys:
     """The keys of an owner, wherever you may list keys."""
-    return Keys(items=tuple(await service.keys_of(owner)))
+    return Keys(items=await service.keys_of(owner))
 
 
 @router.post(_OWNER + "/revoke", responses=_problems(*_CHANGE))
@@ -154,4 +154,4 @@ async def revoke_keys_of_owner(service: Service, owner: OwnerName, why: Revoke |
 @router.get("/classes")
 async def list_classes(service: Service) -> Classes:
     """The classes that keys can be of."""
-    return Classes(items=tuple(await service.classes()))
+    return Classes(items=await service.classes())

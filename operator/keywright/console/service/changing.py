@@ -28,20 +28,24 @@ class Changing:
     async def suspend(self, found: Manifest, version: str | None) -> Manifest:
         if found["spec"].get("suspended"):
             return _unchanged(found, version)
-        return await self._enact(found, {"spec": {"suspended": True}}, version)
+        return await self._observed(await self._patch(found, {"spec": {"suspended": True}}, version))
 
     async def resume(self, found: Manifest, version: str | None) -> Manifest:
         if found["spec"].get("revoked"):
             raise ProblemError(409, "conflict", "The key is revoked, which is for ever. Make a new one.")
         if not found["spec"].get("suspended"):
             return _unchanged(found, version)
-        return await self._enact(found, {"spec": {"suspended": False}}, version)
+        return await self._observed(await self._patch(found, {"spec": {"suspended": False}}, version))
 
     async def revoke(self, found: Manifest, reason: str | None, version: str | None = None) -> Manifest:
         if found["spec"].get("revoked"):
             return _unchanged(found, version)
+        return await self._observed(await self.end(found, reason, version))
+
+    async def end(self, found: Manifest, reason: str | None, version: str | None = None) -> Manifest:
+        """Revoke, and do not wait for what the operator says to it."""
         stated = {"revocationReason": reason} if reason else {}
-        return await self._enact(found, {"spec": {"revoked": True} | stated}, version)
+        return await self._patch(found, {"spec": {"revoked": True} | stated}, version)
 
     async def delete(self, found: Manifest, version: str | None) -> None:
         try:
@@ -86,9 +90,8 @@ class Changing:
         metadata = asked["metadata"]
         return await self._acting.get(APIKEYS, metadata["namespace"], metadata["name"]), plain
 
-    async def _enact(self, found: Manifest, changes: Manifest, version: str | None) -> Manifest:
-        """Change it, and give the operator a moment to say what it has become of it. It holds without that, too."""
-        changed = await self._patch(found, changes, version)
+    async def _observed(self, changed: Manifest) -> Manifest:
+        """Give the operator a moment to say what has become of it. The change holds without that, too."""
 
         def is_observed(found: Manifest, _: Status) -> bool:
             return bool((found.get("status") or {}).get("observedGeneration") == found["metadata"]["generation"])

@@ -61,6 +61,7 @@ class Creating:
         except BaseException as error:
             # The same request, repeated, has been the first to take the key.
             if idempotency_key is not None and isinstance(error, ProblemError) and error.code == ALREADY_DELIVERED:
+                error.headers["Location"] = f"/v1/namespaces/{namespace}/keys/{name}"
                 raise
             undoing = asyncio.create_task(self._undo(namespace, name, marked, posting))
             _undoing.add(undoing)

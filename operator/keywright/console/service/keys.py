@@ -3,7 +3,6 @@
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 
-from keywright.api.finding import owned_by
 from keywright.api.standing import Uses, exact_uses
 from keywright.console.callers.caller import Caller
 from keywright.console.problems import ProblemError
@@ -13,13 +12,14 @@ from keywright.console.service.classes import Classes
 from keywright.console.service.creating import Creating, Made
 from keywright.console.service.fences import Fences
 from keywright.console.service.finding import Cursor, Finder
+from keywright.console.service.owners import Outcome, Owners
 from keywright.console.service.served import Served
 from keywright.console.service.viewing import view_event, view_key
 from keywright.console.service.views import ClassView, EventView, KeyView, Page
 from keywright.console.service.wanted import NewKey
 from keywright.domain.apikey import Phase
 from keywright.domain.plainkey import PlainKey
-from keywright.kube.resources import APIKEYS, APIKEYUSAGES, EVENTS, NAMESPACES
+from keywright.kube.resources import APIKEYUSAGES, EVENTS, NAMESPACES
 
 __all__ = ["Issued", "KeyService", "Outcome", "Rotated"]
 
@@ -42,15 +42,6 @@ class Rotated:
     plain: PlainKey | None
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Outcome:
-    """What became of one key of several; ``problem`` is ``None`` if it is revoked now."""
-
-    namespace: str
-    name: str
-    problem: ProblemError | None = None
-
-
 class KeyService:
     """Made for each request. Every method raises :class:`ProblemError`."""
 
@@ -58,10 +49,11 @@ class KeyService:
         self._served = served
         self._caller = caller
         self._acting = Acting(served.client.acting_as(caller.user, caller.groups))
-        self._classes = Classes(Acting(served.client))
+        self._classes = Classes(self._acting)
         self._finder = Finder(self._acting, caller, served.serves)
         self._fences = Fences(self._acting, caller, self._classes)
         self._changing = Changing(self._acting)
+        self._owners = Owners(self._acting, caller, served.namespaces)
 
     async def list(
         self,
@@ -91,7 +83,7 @@ class KeyService:
         """One key, by name, key id or UID."""
         return await self._view(await self._finder.find(namespace, key))
 
-    async def events(self, namespace: str, key: str) -> "list[EventView]":
+    async def events(self, namespace: str, key: str) -> tuple[EventView, ...]:
         """What happened to a key, newest first; nothing if the caller may not list events."""
         found = await self._finder.find(namespace, key)
         selector = f"involvedObject.uid={found['metadata']['uid']}"
@@ -100,8 +92,8 @@ class KeyService:
         except ProblemError as problem:
             if problem.status != 403:
                 raise
-            return []
-        return sorted(events, key=lambda each: each.at, reverse=True)
+            return ()
+        return tuple(sorted(events, key=lambda each: each.at, reverse=True))
 
     async def create(self, namespace: str, new: NewKey, *, idempotency_key: str | None = None) -> Issued:
         """Make a key and have it. Nothing is left behind of one that cannot be had."""
@@ -150,80 +142,41 @@ class KeyService:
         """Delete a key; it is refused from then on."""
         await self._changing.delete(await self._to_change(namespace, key), version)
 
-    async def keys_of(self, owner: str) -> "list[KeyView]":
+    async def keys_of(self, owner: str) -> tuple[KeyView, ...]:
         """The keys of an owner wherever the caller may list; 403 if he may nowhere."""
-        found, refusals = await self._owned(owner)
-        if refusals and not found and len(refusals) == len(self._scopes()):
-            raise refusals[0]
+        found = await self._owners.find(owner)
         uses: dict[str, Uses] = {}
         for namespace in {each["metadata"]["namespace"] for each in found}:
             uses[namespace] = await self._uses(namespace)
         now = datetime.now(UTC)
-        return [view_key(each, uses[each["metadata"]["namespace"]], now) for each in found]
+        return tuple(view_key(each, uses[each["metadata"]["namespace"]], now) for each in found)
 
-    async def revoke_all_of(self, owner: str, reason: str | None = None) -> "list[Outcome]":
-        """Revoke every key of an owner that is not revoked yet. Not one of them if the caller may not list them all:
-        who has left shall have no key left that nobody looked at.
-        """
+    async def revoke_all_of(self, owner: str, reason: str | None = None) -> tuple[Outcome, ...]:
+        """Revoke every key of an owner that is not revoked yet; none if the caller may not list them everywhere."""
         self._fences.check_changes()
-        found, refusals = await self._owned(owner)
-        if refusals:
-            raise refusals[0]
-        own = self._caller.bounds.name if self._caller.bounds is not None else None
-        # The key that asks comes last, or the others would be left.
-        ordered = sorted(found, key=lambda each: each["metadata"]["name"] == own)
-        return [await self._revoked(each, reason) for each in ordered if not each["spec"].get("revoked")]
+        return await self._owners.revoke(owner, reason)
 
-    async def classes(self) -> "list[ClassView]":
+    async def classes(self) -> tuple[ClassView, ...]:
         """The classes that keys can be of: for a key, its own."""
         views = await self._classes.views()
         bounds = self._caller.bounds
-        return views if bounds is None else [each for each in views if each.name == bounds.class_name]
+        return tuple(each for each in views if bounds is None or each.name == bounds.class_name)
 
-    async def namespaces(self) -> "list[str]":
+    async def namespaces(self) -> tuple[str, ...]:
         """Those served; where that is all of them, those that the caller may list, which may be none."""
         if self._caller.bounds is not None:
-            return [self._caller.bounds.namespace]
+            return (self._caller.bounds.namespace,)
         if self._served.namespaces is not None:
-            return sorted(self._served.namespaces)
+            return tuple(sorted(self._served.namespaces))
         try:
-            return sorted([each["metadata"]["name"] async for each in self._acting.all(NAMESPACES, None)])
+            return tuple(sorted([each["metadata"]["name"] async for each in self._acting.all(NAMESPACES, None)]))
         except ProblemError as problem:
             if problem.status not in (403, 503):
                 raise
-            return []
+            return ()
 
     def _creating(self) -> Creating:
         return Creating(self._acting, self._caller, self._finder)
-
-    def _scopes(self) -> "list[str | None]":
-        """Where keys of an owner are looked for; ``None``: everywhere at once."""
-        if self._caller.bounds is not None:
-            return [self._caller.bounds.namespace]
-        return [None] if self._served.namespaces is None else sorted(self._served.namespaces)
-
-    async def _owned(self, owner: str) -> "tuple[list[Manifest], list[ProblemError]]":
-        """The ApiKeys of an owner, and the refusals of namespaces whose ApiKeys the caller may not list."""
-        found: list[Manifest] = []
-        refusals: list[ProblemError] = []
-        if self._caller.bounds is not None and owner != self._caller.user:
-            return found, refusals
-        for scope in self._scopes():
-            try:
-                found += [each async for each in self._acting.all(APIKEYS, scope, selector=owned_by(owner))]
-            except ProblemError as problem:
-                if problem.status != 403:
-                    raise
-                refusals.append(problem)
-        return found, refusals
-
-    async def _revoked(self, found: Manifest, reason: str | None) -> Outcome:
-        namespace, name = found["metadata"]["namespace"], found["metadata"]["name"]
-        try:
-            await self._changing.revoke(found, reason)
-        except ProblemError as problem:
-            return Outcome(namespace=namespace, name=name, problem=problem)
-        return Outcome(namespace=namespace, name=name)
 
     async def _to_change(self, namespace: str, key: str) -> Manifest:
         self._fences.check_changes()

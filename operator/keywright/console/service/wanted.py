@@ -5,6 +5,7 @@ from typing import Annotated, Any, Self
 from pydantic import AfterValidator, BeforeValidator, ConfigDict, Field, model_validator
 
 from keywright.api.fields import ClassName, Duration, Instant, OwnerModel, ResourceModel, RoleName, ScopePattern
+from keywright.domain.times import DURATION_PATTERN
 
 __all__ = ["KeyName", "NewKey", "NewOwner", "RevocationReason", "Revoke", "Rotate"]
 
@@ -25,8 +26,16 @@ def _no_half_characters(text: str) -> str:
 
 Text = Annotated[str, AfterValidator(_no_half_characters)]
 RevocationReason = Annotated[Text, Field(max_length=512)]
-End = Annotated[Instant, BeforeValidator(_only_text, json_schema_input_type=str)]
-Span = Annotated[Duration, BeforeValidator(_only_text, json_schema_input_type=str)]
+End = Annotated[
+    Instant,
+    BeforeValidator(_only_text, json_schema_input_type=str),
+    Field(json_schema_extra={"format": "date-time", "maxLength": 40}),
+]
+Span = Annotated[
+    Duration,
+    BeforeValidator(_only_text, json_schema_input_type=str),
+    Field(json_schema_extra={"pattern": DURATION_PATTERN, "minLength": 2, "maxLength": 21}),
+]
 
 KeyName = Annotated[
     str,

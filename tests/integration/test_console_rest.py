@@ -1,0 +1,526 @@
+"""Keys by REST: what people and programs may ask for, as themselves, and that nothing is half made."""
+
+import contextlib
+import json
+import socket
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from keywright_local import AuditLevel, ControlPlane
+from tests.integration.conftest import Namespaces, install
+from tests.integration.test_canary import everything, without_secrets
+from tests.support.askers import BEHIND_A_PROXY, Asker, editor_at
+from tests.support.console import Console, console, console_account, serve
+from tests.support.kube import Kube, eventually
+from tests.support.people import bind_cluster
+from tests.support.processes import Process, get, operator, verifier
+
+
+@pytest.fixture(scope="module")
+def service(
+    plane: ControlPlane, admin: Kube, shared_operator: Process, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[Console]:
+    """A key service of all namespaces, behind a proxy that names people."""
+    account = console_account(plane, admin, everywhere=True)
+    log = tmp_path_factory.mktemp("console") / "log"
+    with console(account, log, "--rate-limit", "10000", *BEHIND_A_PROXY) as running:
+        yield running
+
+
+@pytest.fixture
+def alice(service: Console, admin: Kube, namespace: str) -> Asker:
+    """Somebody who may edit the test's namespace, and nothing else."""
+    serve(admin, namespace)
+    return editor_at(service, admin, namespace, f"alice-of-{namespace}")
+
+
+def accepts(verifying: str, plain: str) -> bool:
+    return get(verifying, X_API_Key=plain)[0] == 200
+
+
+def refuses(verifying: str, plain: str) -> bool:
+    return get(verifying, X_API_Key=plain)[0] == 401
+
+
+def names(admin: Kube, namespace: str) -> set[str]:
+    return {each["metadata"]["name"] for each in admin.list(namespace)}
+
+
+def secrets(admin: Kube, namespace: str) -> list[str]:
+    found = admin.request("GET", f"/api/v1/namespaces/{namespace}/secrets")["items"]
+    return [each["metadata"]["name"] for each in found]
+
+
+def test_a_new_key_is_shown_once_and_works_at_once(alice: Asker, admin: Kube, namespace: str, verifying: str) -> None:
+    """The answer holds the key and says where it is; its Secret is gone by then; a verifier accepts it; no look at it
+    afterwards shows the key again, or anything that it could be found by.
+    """
+    answer = alice.ask("POST", "", {"displayName": "nightly <b>build</b>", "description": "of the shop", "ttl": "30d"})
+    assert secrets(admin, namespace) == []
+    assert answer.status == 201
+    assert answer.fields["cache-control"] == "no-store"
+    made = answer.body
+    assert answer.fields["location"] == f"/v1/namespaces/{namespace}/keys/{made['name']}"
+    assert made["name"].startswith("ak-")
+    assert (made["displayName"], made["status"], made["owner"]["user"]) == (
+        "nightly <b>build</b>",
+        "Active",
+        f"alice-of-{namespace}",
+    )
+    eventually(lambda: accepts(verifying, made["key"]), what="the new key at the verifier")
+    spec = admin.get(namespace, made["name"])["spec"]
+    assert spec["secret"] == {
+        "delivery": "Once",
+        "removeAfter": "5m",
+        "deletionPolicy": "Delete",
+        "onLoss": "Report",
+        "whenInactive": "Delete",
+    }
+    record = admin.get(namespace, made["name"])["status"]["keys"][0]
+    shown = json.dumps([alice.look(made["name"]), alice.ask("GET").body, alice.ask("GET", "/v1/classes").body])
+    for hidden in (made["key"], made["key"][20:], record["hash"], record["fingerprint"], "argon2"):
+        assert hidden not in shown
+    assert {name for name in made if name not in alice.look(made["name"])} == {"key"}
+
+
+def test_a_key_is_found_by_name_by_key_id_and_by_uid(alice: Asker) -> None:
+    """All three lead to the same."""
+    made = alice.create(name="ci", displayName="CI")
+    found = [alice.look(each) for each in ("ci", made["currentKeyId"], made["uid"])]
+    assert {each["uid"] for each in found} == {made["uid"]}
+    for missing in ("cd", "0" * 12, "00000000-0000-0000-0000-000000000000", "x" * 63):
+        answer = alice.ask("GET", f"/{missing}")
+        assert (answer.status, answer.code) == (404, "not_found")
+
+
+def test_lists_are_filtered_and_paged(alice: Asker, editor: Kube, namespace: str) -> None:
+    """By display name, status and owner, each key exactly once however small the pages are."""
+    owner = {"user": f"editor-of-{namespace}"}
+    for number in range(7):
+        named = {"displayName": "twin"} if number in (2, 5) else {}
+        editor.apikey(namespace, f"key-{number}", suspended=number % 3 == 0, owner=owner, **named)
+    for number in range(7):
+        editor.wait(namespace, f"key-{number}", Ready="True")
+    alice.create(name="zz")
+
+    def listed(query: str) -> list[str]:
+        found, following = [], ""
+        while True:
+            answer = alice.ask("GET", f"?{query}{following}")
+            assert answer.status == 200, answer
+            found += [each["name"] for each in answer.body["items"]]
+            if answer.body["next"] is None:
+                return found
+            following = f"&cursor={answer.body['next']}"
+
+    everyone = [f"key-{number}" for number in range(7)]
+    for limit in (1, 2, 3, 100):
+        assert listed(f"limit={limit}") == [*everyone, "zz"]
+        assert listed(f"limit={limit}&status=Suspended") == ["key-0", "key-3", "key-6"]
+        assert listed(f"limit={limit}&displayName=twin") == ["key-2", "key-5"]
+        assert listed(f"limit={limit}&owner=editor-of-{namespace}") == everyone
+        assert listed(f"limit={limit}&owner=nobody%2Cspec.x%3Dy") == []
+    assert listed("status=Active&displayName=zz") == ["zz"]
+
+
+def test_rotation_hands_out_a_second_key_and_ends_the_first(alice: Asker, verifying: str) -> None:
+    """Both work for the grace period; the next rotation without one ends both that were before it."""
+    first = alice.create(name="ci")
+    second = alice.ask("POST", "/ci/rotate", {"grace": "1h"})
+    assert second.status == 200, second
+    assert second.fields["cache-control"] == "no-store"
+    assert second.body["key"] != first["key"]
+    assert [each["state"] for each in second.body["keys"]] == ["Retiring", "Current"]
+    assert second.body["keys"][0]["expiresAt"] is not None
+    eventually(lambda: accepts(verifying, second.body["key"]) and accepts(verifying, first["key"]))
+    third = alice.ask("POST", "/ci/rotate", {"grace": "0s"})
+    eventually(lambda: accepts(verifying, third.body["key"]))
+    eventually(lambda: refuses(verifying, first["key"]) and refuses(verifying, second.body["key"]))
+
+
+def test_a_key_that_stays_in_its_secret_is_rotated_there(alice: Asker, editor: Kube, namespace: str) -> None:
+    """It is not shown: whoever may read the Secret has it."""
+    editor.apikey(namespace, "gitops")
+    editor.wait(namespace, "gitops", Active="True")
+    before = editor.plain_key(namespace, "gitops")
+    answer = alice.ask("POST", "/gitops/rotate")
+    assert (answer.status, answer.body["key"]) == (200, None)
+    after = editor.plain_key(namespace, "gitops")
+    assert after != before
+    assert after not in json.dumps(answer.body)
+
+
+def test_suspended_resumed_and_revoked(alice: Asker, verifying: str) -> None:
+    """Each acts at the verifier, and says so in its own answer; what is over cannot be brought back."""
+    plain = alice.create(name="ci")["key"]
+    eventually(lambda: accepts(verifying, plain))
+    assert alice.ask("POST", "/ci/suspend").body["status"] == "Suspended"
+    eventually(lambda: refuses(verifying, plain))
+    assert alice.ask("POST", "/ci/rotate").code == "conflict"
+    assert alice.ask("POST", "/ci/resume").body["status"] == "Active"
+    eventually(lambda: accepts(verifying, plain))
+    revoked = alice.ask("POST", "/ci/revoke", {"reason": "seen in a log"})
+    assert (revoked.status, revoked.body["status"], revoked.body["isOver"]) == (200, "Revoked", True)
+    eventually(lambda: refuses(verifying, plain))
+    said = [each["message"] for each in alice.look("ci")["conditions"]]
+    assert any("seen in a log" in each for each in said)
+    for change in ("resume", "rotate"):
+        answer = alice.ask("POST", f"/ci/{change}")
+        assert (answer.status, answer.code) == (409, "conflict")
+    assert alice.ask("POST", "/ci/revoke").status == 200
+
+
+def test_a_deleted_key_is_refused_and_gone(alice: Asker, verifying: str) -> None:
+    """Deleting is an end as well, by key id too."""
+    made = alice.create()
+    eventually(lambda: accepts(verifying, made["key"]))
+    assert alice.ask("DELETE", f"/{made['currentKeyId']}").status == 204
+    eventually(lambda: refuses(verifying, made["key"]))
+    assert alice.ask("GET", f"/{made['name']}").status == 404
+    assert alice.ask("DELETE", f"/{made['name']}").status == 404
+
+
+def test_nobody_does_more_than_he_may_with_kubectl(
+    alice: Asker, admin: Kube, make_namespace: Namespaces, service: Console
+) -> None:
+    """In a namespace where he has no right each request is refused, and says what to ask for; nothing is made."""
+    elsewhere = make_namespace(admin)
+    serve(admin, elsewhere)
+    editor_at(service, admin, elsewhere, f"bob-of-{elsewhere}").create(name="his")
+    stranger = Asker(console=service, namespace=elsewhere, headers=alice.headers)
+    for method, path, body in (
+        ("GET", "", None),
+        ("POST", "", {}),
+        ("GET", "/his", None),
+        ("POST", "/his/revoke", None),
+        ("POST", "/his/rotate", None),
+        ("DELETE", "/his", None),
+    ):
+        answer = stranger.ask(method, path, body)
+        assert (answer.status, answer.code) == (403, "forbidden"), (method, path, answer)
+        assert "ClusterRole keywright-" in answer.body["detail"]
+    assert names(admin, elsewhere) == {"his"}
+    assert not admin.get(elsewhere, "his")["spec"].get("revoked")
+
+
+def test_a_namespace_that_is_not_served_does_not_exist(
+    plane: ControlPlane, admin: Kube, service: Console, namespace: str, tmp_path: Path
+) -> None:
+    """Whatever rights somebody has there."""
+    serve(admin, namespace)
+    editor_at(service, admin, namespace, f"alice-of-{namespace}")
+    account = console_account(plane, admin, everywhere=True)
+    with console(account, tmp_path / "log", *BEHIND_A_PROXY, namespaces=["default"]) as narrow:
+        asker = Asker(console=narrow, namespace=namespace, headers={"X-Remote-User": f"alice-of-{namespace}"})
+        for method, path, body in (("GET", "", None), ("POST", "", {}), ("GET", "/ci", None)):
+            assert asker.ask(method, path, body).code == "not_found"
+    assert admin.list(namespace) == []
+
+
+def test_what_policy_refuses_is_told_in_its_words(
+    alice: Asker, admin: Kube, make_class: Callable[..., str], namespace: str
+) -> None:
+    """A class that he may not use, a role that he may not grant: 403, with what to ask for."""
+    name = make_class(prefix="kw_rest")
+    answer = alice.ask("POST", "", {"className": name})
+    assert (answer.status, answer.code) == (403, "forbidden")
+    assert f"ask for the verb use on apikeyclasses/{name}" in answer.body["detail"]
+    answer = alice.ask("POST", "", {"className": "standard", "role": "admin"})
+    assert (answer.status, answer.code) == (403, "forbidden")
+    assert "apikeyclasses/roles standard:admin" in answer.body["detail"]
+    assert admin.list(namespace) == []
+
+
+def test_what_the_operator_refuses_leaves_nothing_behind(
+    alice: Asker, admin: Kube, make_class: Callable[..., str], namespace: str
+) -> None:
+    """An end beyond what the class allows is told by the operator, after the ApiKey was made: it is taken back."""
+    name = make_class(prefix="kw_rest", lifetime={"max": "10d"})
+    bind_cluster(
+        admin,
+        f"alice-of-{namespace}",
+        {"apiGroups": ["keywright.dev"], "resources": ["apikeyclasses"], "verbs": ["use"], "resourceNames": [name]},
+    )
+    eventually(lambda: alice.ask("POST", "", {"className": name, "ttl": "1d"}).status == 201, within=30)
+    before = names(admin, namespace)
+    for end in ({"expiresAt": "2999-01-01T00:00:00Z"}, {"ttl": "11d"}):
+        answer = alice.ask("POST", "", {"className": name, **end})
+        assert (answer.status, answer.code) == (422, "invalid_request"), answer
+        assert "beyond lifetime.max" in answer.body["detail"]
+    assert names(admin, namespace) == before
+
+
+def test_a_name_that_is_taken_is_not_touched(alice: Asker, admin: Kube, namespace: str, verifying: str) -> None:
+    """409, and the key of that name works on."""
+    plain = alice.create(name="ci")["key"]
+    before = admin.get(namespace, "ci")
+    assert alice.create(name="ci", status=409)["code"] == "already_exists"
+    assert admin.get(namespace, "ci")["metadata"]["uid"] == before["metadata"]["uid"]
+    eventually(lambda: accepts(verifying, plain))
+
+
+def test_a_change_can_be_bound_to_what_was_seen(alice: Asker, admin: Kube, namespace: str) -> None:
+    """If-Match with the ETag of before: 412 once the key has changed, and nothing is done."""
+    alice.create(name="ci")
+    seen = alice.ask("GET", "/ci").fields["etag"]
+    admin.patch(namespace, "ci", {"spec": {"description": "changed meanwhile"}})
+    for method, path, body in (
+        ("POST", "/ci/suspend", None),
+        ("POST", "/ci/revoke", None),
+        ("POST", "/ci/rotate", {}),
+        ("DELETE", "/ci", None),
+    ):
+        for tag in (seen, f"W/{seen}", "x"):
+            answer = alice.ask(method, path, body, If_Match=tag)
+            assert (answer.status, answer.code) == (412, "conflict"), (path, tag, answer)
+    spec = admin.get(namespace, "ci")["spec"]
+    assert not spec.get("suspended")
+    assert not spec.get("revoked")
+
+    def is_suspended() -> bool:
+        # The operator writes as well: a version may be outdated as soon as it was read.
+        answer = alice.ask("POST", "/ci/suspend", If_Match=alice.ask("GET", "/ci").fields["etag"])
+        return answer.status == 200
+
+    eventually(is_suspended)
+    assert alice.ask("POST", "/ci/resume", If_Match="*").status == 200
+
+
+def test_a_repeated_request_makes_nothing_twice(alice: Asker, admin: Kube, namespace: str) -> None:
+    """The same Idempotency-Key with the same body says that the key was shown; with another body that is an error."""
+    made = alice.create(displayName="nightly", idempotency_key="4711")
+    answer = alice.ask("POST", "", {"displayName": "nightly"}, Idempotency_Key="4711")
+    assert (answer.status, answer.code) == (409, "already_delivered")
+    assert answer.fields["location"].endswith(f"/keys/{made['name']}")
+    answer = alice.ask("POST", "", {"displayName": "weekly"}, Idempotency_Key="4711")
+    assert (answer.status, answer.code) == (422, "invalid_request")
+    alice.create(name="ci", idempotency_key="0815")
+    assert alice.create(name="ci", idempotency_key="0815", status=409)["code"] == "already_delivered"
+    assert alice.create(name="ci", idempotency_key="0816", status=409)["code"] == "already_exists"
+    alice.create(displayName="nightly", idempotency_key="4712")
+    assert len(admin.list(namespace)) == 3
+
+
+def test_of_two_same_requests_at_once_one_gets_the_key(
+    alice: Asker, admin: Kube, namespace: str, verifying: str
+) -> None:
+    """Both mean the same ApiKey, its key goes to exactly one of them, and it works."""
+    for number in range(4):
+        with ThreadPoolExecutor(3) as pool:
+            asked = [
+                pool.submit(alice.ask, "POST", "", {"displayName": "x"}, Idempotency_Key=f"n{number}") for _ in range(3)
+            ]
+            answers = [each.result() for each in asked]
+        assert sorted((each.status, each.code) for each in answers) == [
+            (201, None),
+            (409, "already_delivered"),
+            (409, "already_delivered"),
+        ], answers
+        (made,) = (each.body for each in answers if each.status == 201)
+        eventually(partial(accepts, verifying, made["key"]))
+        assert len(admin.list(namespace)) == number + 1
+    assert secrets(admin, namespace) == []
+
+
+def test_whoever_vanishes_leaves_no_key_behind(service: Console, alice: Asker, admin: Kube, namespace: str) -> None:
+    """The ApiKey of a client that is gone before its answer could be sent is deleted again, and its Secret with it."""
+
+    def is_taken_back(name: str) -> bool:
+        body = json.dumps({"name": name}).encode()
+        fields = {"Host": "x", "Content-Type": "application/json", "Content-Length": str(len(body))}
+        lines = [f"{field}: {value}\r\n" for field, value in (fields | dict(alice.headers)).items()]
+        head = f"POST /v1/namespaces/{namespace}/keys HTTP/1.1\r\n" + "".join(lines) + "\r\n"
+        host, port = service.address.split(":")
+        with socket.create_connection((host, int(port))) as client:
+            client.sendall(head.encode() + body)
+            eventually(lambda: name in names(admin, namespace), what="an ApiKey is made")
+        eventually(lambda: f"/keys/{name}: 201" in service.process.log, what="the request is done")
+        return name not in names(admin, namespace)
+
+    # On a busy machine an answer may have been on its way already: such a client has lost its key, as told.
+    assert any(is_taken_back(f"ghost-{number}") for number in range(10))
+    assert secrets(admin, namespace) == []
+
+
+def test_revoking_all_keys_of_somebody_who_leaves(
+    alice: Asker, admin: Kube, service: Console, make_namespace: Namespaces, namespace: str, verifying: str
+) -> None:
+    """For who may list keys everywhere: in all namespaces, each of them named. An editor of one namespace is refused,
+    and not one key is revoked by it.
+    """
+    leaver = f"alice-of-{namespace}"
+    elsewhere = make_namespace(admin)
+    serve(admin, elsewhere)
+    plain = [alice.create(name="here")["key"], editor_at(service, admin, elsewhere, leaver).create(name="there")["key"]]
+    bob = editor_at(service, admin, namespace, f"bob-of-{namespace}")
+    bob.create(name="bobs")
+    for path, method in ((f"/v1/owners/{leaver}/keys", "GET"), (f"/v1/owners/{leaver}/revoke", "POST")):
+        answer = bob.ask(method, path)
+        assert (answer.status, answer.code) == (403, "forbidden")
+    assert all(accepts(verifying, each) for each in plain)
+    everything_of_keys = {"apiGroups": ["keywright.dev"], "resources": ["apikeys"], "verbs": ["get", "list", "patch"]}
+    bind_cluster(admin, f"carol-of-{namespace}", everything_of_keys)
+    carol = Asker(console=service, namespace=namespace, headers={"X-Remote-User": f"carol-of-{namespace}"})
+    eventually(lambda: carol.ask("GET", f"/v1/owners/{leaver}/keys").status == 200, within=30)
+    listed = carol.ask("GET", f"/v1/owners/{leaver}/keys").body["items"]
+    assert {(each["namespace"], each["name"]) for each in listed} == {(namespace, "here"), (elsewhere, "there")}
+    done = carol.ask("POST", f"/v1/owners/{leaver}/revoke", {"reason": "left the company"}).body["items"]
+    assert [each["problem"] for each in done] == [None, None]
+    assert all(each["revoked"] for each in done)
+    for each in plain:
+        eventually(partial(refuses, verifying, each))
+    assert carol.ask("POST", f"/v1/owners/{leaver}/revoke").body["items"] == []
+    assert bob.look("bobs")["status"] == "Active"
+
+
+BODIES: list[tuple[str, str]] = [
+    ('{"nmae": "ci"}', "nmae"),
+    ('{"name": "CI"}', "name"),
+    ('{"name": "a/b"}', "name"),
+    ('{"name": ".."}', "name"),
+    ('{"name": 5}', "name"),
+    ('{"name": "%s"}' % ("x" * 64), "name"),
+    ('{"displayName": ""}', "displayName"),
+    ('{"displayName": "%s"}' % ("x" * 129), "displayName"),
+    ('{"displayName": "\\ud800"}', "displayName"),
+    ('{"scopes": ["a", "a"]}', "scopes"),
+    ('{"scopes": "a"}', "scopes"),
+    ('{"scopes": ["A b"]}', "scopes.0"),
+    ('{"ttl": 5}', "ttl"),
+    ('{"ttl": "5 days"}', "ttl"),
+    ('{"ttl": "1d", "expiresAt": "2999-01-01T00:00:00Z"}', "exclude"),
+    ('{"expiresAt": 5}', "expiresAt"),
+    ('{"expiresAt": "2999-01-01"}', "expiresAt"),
+    ('{"expiresAt": "2001-01-01T00:00:00Z"}', "expiresAt"),
+    ('{"owner": {"user": ""}}', "owner.user"),
+    ('{"owner": {"user": "x", "root": true}}', "owner.root"),
+    ('{"owner": "x"}', "owner"),
+    ('{"name": "a", "name": "b"}', "body"),
+    ('{"ttl": NaN}', "body"),
+    ('{"ttl": %s}' % ("9" * 5000), "body"),
+    ("[" * 5000, "body"),
+    ('{"description": ' + "[" * 30 + "]" * 30 + "}", "body"),
+    ("[]", "body"),
+    ("null", "body"),
+    ("{", "body"),
+    ("", "body"),
+]
+
+
+def test_odd_bodies_are_refused_by_the_name_of_the_field(
+    service: Console, alice: Asker, admin: Kube, namespace: str
+) -> None:
+    """422, with the field and what is wrong with it, and none of the values that were sent."""
+    fields = {"Content-Type": "application/json"} | dict(alice.headers)
+    for text, named in BODIES:
+        status, body = raw(service, "POST", f"/v1/namespaces/{namespace}/keys", text.encode(), fields)
+        assert (status, body["code"]) == (422, "invalid_request"), (text[:80], status, body)
+        assert named in body["detail"], (text[:80], body)
+        assert len(body["detail"]) < 400
+    assert admin.list(namespace) == []
+
+
+@pytest.mark.parametrize(
+    ("method", "path", "statuses"),
+    [
+        ("GET", "/v1/namespaces/{ns}/keys/..", (404, 422)),
+        ("GET", "/v1/namespaces/{ns}/keys/%2e%2e", (404, 422)),
+        ("GET", "/v1/namespaces/{ns}/keys/..%2f..%2fsecrets", (404, 422)),
+        ("GET", "/v1/namespaces/{ns}/keys/ci%2fstatus", (404, 422)),
+        ("GET", "/v1/namespaces/{ns}/keys/%00", (404, 422)),
+        ("GET", "/v1/namespaces/..%2f../keys", (404, 422)),
+        ("GET", "/v1/namespaces/kube-system%2fsecrets/keys", (404, 422)),
+        ("GET", "/v1/namespaces/{ns}/keys/", (404, 422)),
+        ("GET", "/v1/namespaces//keys", (404, 422)),
+        ("GET", "/v1/namespaces/{ns}/keys/ci?x=1", (422,)),
+        ("GET", "/v1/namespaces/{ns}/keys?limit=0", (422,)),
+        ("GET", "/v1/namespaces/{ns}/keys?limit=501", (422,)),
+        ("GET", "/v1/namespaces/{ns}/keys?limit=1&limit=2", (422,)),
+        ("GET", "/v1/namespaces/{ns}/keys?status=Odd", (422,)),
+        ("GET", "/v1/namespaces/{ns}/keys?cursor=odd", (422,)),
+        ("GET", "/v1/namespaces/{ns}/keys?dispalyName=x", (422,)),
+        ("PUT", "/v1/namespaces/{ns}/keys/ci", (405,)),
+        ("PATCH", "/v1/namespaces/{ns}/keys/ci", (405,)),
+        ("OPTIONS", "/v1/namespaces/{ns}/keys", (405,)),
+        ("TRACE", "/v1/namespaces/{ns}/keys", (405,)),
+        ("GET", "/v1/nothing", (404,)),
+    ],
+)
+def test_odd_addresses_are_problems(
+    service: Console, alice: Asker, namespace: str, method: str, path: str, statuses: tuple[int, ...]
+) -> None:
+    """Nothing reaches another object of the API server, and each refusal is a problem document without what was sent."""
+    status, body = raw(service, method, path.format(ns=namespace), b"", alice.headers)
+    assert status in statuses, body
+    assert body["status"] == status
+    assert set(body) == {"type", "title", "status", "code", "detail"}
+
+
+def raw(service: Console, method: str, path: str, body: bytes, headers: Any) -> tuple[int, Any]:
+    """A request that no client would write so."""
+    import http.client
+
+    with contextlib.closing(http.client.HTTPConnection(service.address, timeout=60)) as connection:
+        connection.putrequest(method, path, skip_accept_encoding=True)
+        for name, value in (dict(headers) | {"Content-Length": str(len(body))}).items():
+            connection.putheader(name, value)
+        connection.endheaders(body)
+        answer = connection.getresponse()
+        assert "problem+json" in answer.headers["Content-Type"]
+        return answer.status, json.loads(answer.read())
+
+
+def test_without_an_operator_nothing_is_made(own_plane: ControlPlane, own_admin: Kube, tmp_path: Path) -> None:
+    """After twenty seconds the answer is 504, and the ApiKey is gone."""
+    account = console_account(own_plane, own_admin, everywhere=True)
+    serve(own_admin, "default")
+    with console(account, tmp_path / "log", *BEHIND_A_PROXY) as service:
+        alice = editor_at(service, own_admin, "default", "alice")
+        answer = alice.ask("POST", "", {"name": "ci"})
+        assert (answer.status, answer.code) == (504, "timeout")
+        assert own_admin.list("default") == []
+
+
+def test_a_plain_key_is_in_no_object_log_or_metric(tmp_path: Path) -> None:
+    """Every place that a key could leak to is searched after all that can be done with keys was done."""
+    with ControlPlane(audit=True, audit_level=AuditLevel.REQUEST_RESPONSE) as plane:
+        install(plane)
+        kube = Kube(plane.kubeconfig)
+        account = console_account(plane, kube, everywhere=True)
+        serve(kube, "default")
+        with (
+            operator(plane.kubeconfig, tmp_path / "o", "--log-level", "debug") as issuing,
+            verifier(plane.kubeconfig, tmp_path / "v", "--log-level", "debug") as (judging, listen, _),
+            console(account, tmp_path / "c", *BEHIND_A_PROXY) as service,
+        ):
+            alice = editor_at(service, kube, "default", "alice")
+            keys = [alice.create(name="ci")["key"], alice.create(idempotency_key="1", ttl="1d")["key"]]
+            keys += [alice.ask("POST", "/ci/rotate", {"grace": grace}).body["key"] for grace in ("1h", "0s")]
+            eventually(lambda: accepts(listen, keys[3]))
+            answers = [str(alice.ask("GET", path)) for path in ("", "/ci", "?limit=1", "/v1/owners/alice/keys")]
+            answers += [str(alice.ask("POST", "", {"name": "ci"}))]
+            answers += [str(alice.ask("POST", "", {"name": keys[0]}))]
+            answers += [str(alice.ask("POST", "", {keys[0]: 1}))]
+            answers += [str(alice.ask("GET", f"/{keys[0]}"))]
+            answers += [str(alice.ask("POST", f"/ci/{each}")) for each in ("suspend", "resume", "revoke")]
+            answers += [str(service.ask("GET", "/v1/classes", token=keys[2]))]
+            metrics = get(service.admin, "/metrics")[2]
+            objects = everything(plane)
+        logs = issuing.log + judging.log + service.process.log
+        kube.close()
+        requests = without_secrets(plane.audit_log)
+    for key in keys:
+        for needle in (key, key[20:-6], key[21:60]):
+            for place, text in (
+                ("an answer", "".join(answers)),
+                ("metrics", metrics),
+                ("a log", logs),
+                ("an object", objects),
+                ("a request that is not about Secrets", requests),
+            ):
+                assert needle not in text, f"a plain key is in {place}"
