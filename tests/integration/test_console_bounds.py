@@ -159,12 +159,13 @@ def test_a_key_that_is_not_its_owner_s_does_not_exist(
 
 def test_it_rotates_and_resumes_what_it_could_have_made(alice: Asker, bounded: Asker) -> None:
     """Rotating hands a key out: one that may more, itself included, is not its to have. Ending any of them is."""
-    for name, wanted in {
+    keys: dict[str, dict[str, Any]] = {
         "smaller": {"scopes": ["agents:read"], "ttl": "1d"},
         "wider": {"scopes": ["agents:*"], "ttl": "1d"},
         "longer": {"scopes": ["agents:read"]},
         "manager": {"scopes": [MANAGE], "ttl": "1d"},
-    }.items():
+    }
+    for name, wanted in keys.items():
         alice.create(name=name, className="guarded", **wanted)
     alice.create(name="other", className="sharing", ttl="1d")
     rotated = bounded.ask("POST", "/smaller/rotate", {"grace": "1h"})

@@ -17,7 +17,7 @@ from tests.integration.test_canary import everything, without_secrets
 from tests.support.askers import BEHIND_A_PROXY, Asker, editor_at
 from tests.support.console import Console, console, console_account, serve
 from tests.support.kube import Kube, eventually
-from tests.support.people import bind_cluster
+from tests.support.people import bind_cluster, succeeds
 from tests.support.processes import Process, get, operator, verifier
 
 
@@ -484,6 +484,27 @@ def test_without_an_operator_nothing_is_made(own_plane: ControlPlane, own_admin:
         answer = alice.ask("POST", "", {"name": "ci"})
         assert (answer.status, answer.code) == (504, "timeout")
         assert own_admin.list("default") == []
+
+
+def test_an_api_server_that_goes_away_leaves_nothing_half_made(
+    own_plane: ControlPlane, own_admin: Kube, tmp_path: Path
+) -> None:
+    """In the middle of a creation: 503, and the ApiKey is taken back as soon as there is an API server again."""
+    account = console_account(own_plane, own_admin, everywhere=True)
+    serve(own_admin, "default")
+    with console(account, tmp_path / "log", *BEHIND_A_PROXY) as service, ThreadPoolExecutor(1) as pool:
+        alice = editor_at(service, own_admin, "default", "amy")
+        creating = pool.submit(alice.ask, "POST", "", {"name": "ci"})
+        eventually(lambda: own_admin.list("default"))
+        own_plane.stop_api_server(kill=True)
+        answer = creating.result()
+        assert (answer.status, answer.code) == (503, "unavailable")
+        assert int(answer.fields["retry-after"]) > 0
+        for method, path in (("GET", ""), ("POST", "/ci/revoke"), ("DELETE", "/ci")):
+            assert alice.ask(method, path).code == "unavailable"
+        own_plane.start_api_server()
+        eventually(lambda: succeeds(lambda: own_admin.list("default")), within=60)
+        eventually(lambda: own_admin.list("default") == [], within=120)
 
 
 def test_a_plain_key_is_in_no_object_log_or_metric(tmp_path: Path) -> None:

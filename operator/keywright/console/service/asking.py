@@ -12,11 +12,14 @@ from keywright.console.service.wanted import NewKey
 from keywright.domain.times import format_duration, format_instant
 from keywright.kube.resources import APIKEYS
 
-__all__ = ["IDEMPOTENCY_ANNOTATION", "Mark", "default_owner", "mark", "to_manifest"]
+__all__ = ["IDEMPOTENCY_ANNOTATION", "Mark", "default_owner", "is_as_asked", "mark", "to_manifest"]
 
 IDEMPOTENCY_ANNOTATION = "keywright.dev/idempotency"
 REMOVE_AFTER = "5m"
 MOST_GROUPS = 16
+# What a key can do, and for how long: none of it may have come from elsewhere.
+_RIGHTS = frozenset({"role", "scopes", "expiresAt", "ttl"})
+_SAID = _RIGHTS | {"className", "owner"}
 _PRINTABLE = re.compile(r"(?=.{1,253}\Z)[!-~](?:[ -~]*[!-~])?", re.ASCII)
 
 
@@ -85,6 +88,13 @@ def to_manifest(new: NewKey, name: str, owner: dict[str, Any] | None, marked: Ma
         "metadata": {"name": name, "annotations": {IDEMPOTENCY_ANNOTATION: str(marked)}},
         "spec": {field: value for field, value in spec.items() if value},
     }
+
+
+def is_as_asked(found: dict[str, Any], manifest: dict[str, Any]) -> bool:
+    """Whether an ApiKey is still what this request would make: an annotation is for anybody to write."""
+    wanted, spec = manifest["spec"], found["spec"]
+    is_once = (spec.get("secret") or {}).get("delivery") == wanted["secret"]["delivery"]
+    return is_once and all(spec.get(each) == wanted.get(each) for each in _SAID if each in wanted or each in _RIGHTS)
 
 
 def _digest(parts: Any) -> str:

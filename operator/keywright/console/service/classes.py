@@ -1,4 +1,4 @@
-"""The classes that there are. A class is policy, not a secret: every account may read it."""
+"""The classes that there are. They are policy and no secret, so the key service reads them as itself."""
 
 from dataclasses import dataclass
 
@@ -22,8 +22,8 @@ class _Known:
 class Classes:
     """Reads classes, each time anew."""
 
-    def __init__(self, acting: Acting) -> None:
-        self._acting = acting
+    def __init__(self, own: Acting) -> None:
+        self._own = own
 
     async def get(self, name: str) -> KeyClass:
         """One class.
@@ -32,7 +32,7 @@ class Classes:
             ProblemError: if there is none of that name.
 
         """
-        manifest = await self._acting.find(APIKEYCLASSES, None, name)
+        manifest = await self._own.find(APIKEYCLASSES, None, name)
         found = read_class(manifest) if manifest is not None else BUILT_IN if name == BUILT_IN.name else None
         if found is None:
             raise ProblemError(422, "invalid_request", "className: there is no such class.")
@@ -41,7 +41,7 @@ class Classes:
     async def views(self) -> list[ClassView]:
         """All of them, the built-in one too where nothing takes its place; by name."""
         known: dict[str, _Known] = {BUILT_IN.name: _Known(BUILT_IN, ApiKeyClassSpec.model_validate({}))}
-        async for each in self._acting.all(APIKEYCLASSES, None):
+        async for each in self._own.all(APIKEYCLASSES, None):
             read = read_class(each)
             if read is not None:
                 known[read.name] = _Known(read, ApiKeyClassSpec.model_validate(each["spec"]))

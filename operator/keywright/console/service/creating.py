@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from keywright.console.callers.caller import Caller
 from keywright.console.problems import ProblemError
 from keywright.console.service.acting import Acting, Manifest
-from keywright.console.service.asking import Mark, default_owner, mark, to_manifest
+from keywright.console.service.asking import Mark, default_owner, is_as_asked, mark, to_manifest
 from keywright.console.service.finding import Finder
 from keywright.console.service.handing_over import ALREADY_DELIVERED, Deadline, HandOver
 from keywright.console.service.wanted import NewKey
@@ -19,7 +19,7 @@ __all__ = ["Creating", "Made"]
 logger = logging.getLogger(__name__)
 
 # Seconds before each attempt to take back what was made, when the API server is away.
-ATTEMPTS = (0.0, 0.5, 2.0, 5.0, 10.0)
+ATTEMPTS = (0.0, 0.5, 2.0, 5.0, 10.0, 30.0, 60.0)
 _undoing: set[asyncio.Task[None]] = set()
 
 
@@ -56,7 +56,7 @@ class Creating:
         try:
             made = await asyncio.shield(posting)
             if made is None:
-                return await self._repeat(namespace, name, marked, deadline)
+                return await self._repeat(namespace, manifest, marked, deadline)
             return await self._deliver(made, deadline)
         except BaseException as error:
             # The same request, repeated, has been the first to take the key.
@@ -93,10 +93,14 @@ class Creating:
                 )
         raise exists
 
-    async def _repeat(self, namespace: str, name: str, marked: Mark, deadline: Deadline) -> Made:
-        found = await self._acting.get(APIKEYS, namespace, name)
+    async def _repeat(self, namespace: str, manifest: Manifest, marked: Mark, deadline: Deadline) -> Made:
+        found = await self._acting.get(APIKEYS, namespace, manifest["metadata"]["name"])
         if not marked.is_on(found) or found["metadata"].get("deletionTimestamp"):
             raise ProblemError(409, "conflict", "The first of these requests has failed. Try again.")
+        if not is_as_asked(found, manifest):
+            raise ProblemError(
+                409, "conflict", "The key was changed before it was delivered. Use a new Idempotency-Key."
+            )
         return await self._deliver(found, deadline)
 
     async def _deliver(self, made: Manifest, deadline: Deadline) -> Made:

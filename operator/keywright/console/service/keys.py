@@ -49,7 +49,7 @@ class KeyService:
         self._served = served
         self._caller = caller
         self._acting = Acting(served.client.acting_as(caller.user, caller.groups))
-        self._classes = Classes(self._acting)
+        self._classes = Classes(Acting(served.client))
         self._finder = Finder(self._acting, caller, served.serves)
         self._fences = Fences(self._acting, caller, self._classes)
         self._changing = Changing(self._acting)

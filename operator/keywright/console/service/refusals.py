@@ -8,7 +8,7 @@ import re
 from keywright.console.problems import ProblemError, as_problem
 from keywright.domain.plainkey import redact
 from keywright.kube.errors import ApiError, ForbiddenError, GoneError, ImpersonationError
-from keywright.kube.refused import causes_in, message_in, policy_message
+from keywright.kube.refused import causes_in, message_in, policy_message, refused_user
 from keywright.kube.resources import APIKEYS, SECRETS, Resource
 
 __all__ = ["problem_of"]
@@ -26,7 +26,7 @@ def problem_of(error: ApiError, verb: str, resource: Resource) -> ProblemError:
         case ImpersonationError() | ApiError(status=401):
             return as_problem(error)
         case ForbiddenError():
-            return ProblemError(403, "forbidden", redact(policy) if policy is not None else _may_not(verb, resource))
+            return ProblemError(403, "forbidden", redact(_why(message_in(answer), verb, resource)))
         case GoneError():
             return ProblemError(422, "invalid_request", "cursor: it is too old. Begin the list again.")
         case ApiError(status=413):
@@ -35,6 +35,15 @@ def problem_of(error: ApiError, verb: str, resource: Resource) -> ProblemError:
             return ProblemError(422, "invalid_request", redact(policy or _VALUE.sub("", causes)))
         case _:
             return as_problem(error)
+
+
+def _why(message: str, verb: str, resource: Resource) -> str:
+    """What a policy says, or another part of the API server that is not RBAC: a quota, a namespace that goes."""
+    policy = policy_message(message)
+    if policy is not None:
+        return policy
+    _, is_told, reason = message.partition(" is forbidden: ")
+    return reason if is_told and refused_user(message) is None else _may_not(verb, resource)
 
 
 def _may_not(verb: str, resource: Resource) -> str:
