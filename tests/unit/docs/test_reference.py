@@ -55,7 +55,7 @@ def test_every_field_has_its_row(path: Path) -> None:
     assert count > 2
 
 
-@pytest.mark.parametrize("command", ["operator", "verifier"])
+@pytest.mark.parametrize("command", ["operator", "verifier", "console"])
 def test_every_flag_has_its_row(command: str) -> None:
     """Those that its help names, each with its twin."""
     page = (REFERENCE / "settings.md").read_text()
