@@ -13,7 +13,7 @@ from playwright.sync_api import Browser, Page, expect
 from keywright_local import ControlPlane
 from tests.integration.conftest import Namespaces
 from tests.support.browser import Visit, assert_accessible, browse, keep, visiting
-from tests.support.console import Console, console, console_account, make_account
+from tests.support.console import Console, console, console_account, make_account, serve
 from tests.support.kube import Kube, eventually
 from tests.support.people import allowed, bind, bind_cluster
 from tests.support.processes import Process, get
@@ -53,7 +53,8 @@ def service(
 
 @pytest.fixture
 def person(admin: Kube, namespace: str) -> Person:
-    """A service account that may edit the test's namespace."""
+    """A service account that may edit the test's namespace, which the key service serves."""
+    serve(admin, namespace)
     token = make_account(admin, namespace, "alice", "edit")
     return Person(token=token, user=f"system:serviceaccount:{namespace}:alice", namespace=namespace)
 
@@ -450,6 +451,7 @@ def test_a_front_proxy_names_the_person(
     plane: ControlPlane, chromium: Browser, service: Console, admin: Kube, namespace: str, verifying: str
 ) -> None:
     """Behind a proxy that signs people in nobody signs in here; the new key is the person's own."""
+    serve(admin, namespace)
     bind(admin, namespace, "alice@example.com", "edit")
     alice = Kube(plane.kubeconfig_for("alice@example.com"))
     allowed(lambda: alice.list(namespace))

@@ -17,7 +17,7 @@ from tests.support.programs import program
 
 __all__ = ["Visit", "assert_accessible", "browse", "visiting"]
 
-PATIENCE = 30_000  # milliseconds
+PATIENCE = 20_000  # milliseconds
 RULES = ["wcag2a", "wcag2aa", "wcag21a", "wcag21aa", "wcag22aa", "best-practice"]
 Scheme = Literal["light", "dark"]
 
@@ -98,7 +98,7 @@ def visiting(
     visit = Visit(context, origin)
     try:
         yield visit
-        assert visit.faults == []
+        assert visit.faults == [], visit.faults
     finally:
         context.close()
 

@@ -14,6 +14,7 @@ from keywright.kube.errors import (
     ConflictError,
     ForbiddenError,
     GoneError,
+    ImpersonationError,
     NotFoundError,
     from_response,
 )
@@ -209,3 +210,91 @@ def test_credentials_show_neither_token_nor_key() -> None:
     """They end up in tracebacks and debuggers."""
     credentials = Credentials(server="http://x", namespace="n", context="c", private_key=PLAIN, token=lambda: PLAIN)
     assert "hunter2" not in repr(credentials)
+
+
+async def test_acting_as_somebody() -> None:
+    """User and groups go with every request, and with none of the client that it came from."""
+    async with serving() as (server, client):
+        for _ in range(2):
+            server.answers.append(web.json_response({"ok": True}))
+        await client.acting_as("jürgen", ("dev", "ops team")).get(APIKEYS, "payments", "a")
+        await client.get(APIKEYS, "payments", "a")
+        acting, own = (each.headers for each in server.requests)
+        assert acting.getall("Impersonate-User") == ["jürgen"]
+        assert acting.getall("Impersonate-Group") == ["dev", "ops team"]
+        assert not any(name.startswith("Impersonate") for name in own)
+
+
+@pytest.mark.parametrize(
+    ("user", "groups"),
+    [("", ()), ("a\r\nX: y", ()), (" a", ()), ("a", ("",)), ("a", ("b\n",)), ("a", ("b\x7f",)), ("a\x00", ())],
+)
+async def test_whom_nobody_can_act_as(user: str, groups: tuple[str, ...]) -> None:
+    """A name that a header would carry as another, or as two headers."""
+    async with serving() as (server, client):
+        with pytest.raises(ValueError, match="cannot be impersonated"):
+            client.acting_as(user, groups)
+        assert not server.requests
+
+
+def said(message: str, status: int = 403) -> web.Response:
+    return web.json_response({"message": message, "reason": "Forbidden"}, status=status)
+
+
+@pytest.mark.parametrize(
+    "message",
+    [
+        (
+            'apikeys.keywright.dev is forbidden: User "system:serviceaccount:a:b" cannot impersonate-on:user-info:list '
+            'resource "apikeys" in API group "keywright.dev" in the namespace "a"'
+        ),
+        (
+            'users "system:node:n1" is forbidden: User "x" cannot impersonate resource "users" in API group "" at the '
+            "cluster scope"
+        ),
+        'forbidden: User "x" cannot impersonate-on:user-info:get path "/version"',
+        'groups.authentication.k8s.io "a\\"b" is forbidden: User "x\\"y" cannot impersonate:user-info resource "groups"',
+    ],
+)
+async def test_who_may_not_act(message: str) -> None:
+    """As the API server words it (Kubernetes 1.36), of Secrets as of anything else."""
+    async with serving() as (server, client):
+        for resource in (APIKEYS, SECRETS):
+            server.answers.append(said(message))
+            with pytest.raises(ImpersonationError) as error:
+                await client.acting_as("alice").get(resource, "payments", "a")
+            assert error.value.answer is None
+
+
+@pytest.mark.parametrize(
+    "message",
+    [
+        'apikeys.keywright.dev is forbidden: User "alice" cannot list resource "apikeys" in API group "keywright.dev"',
+        'apikeys.keywright.dev "a" is forbidden: User "a\\" cannot impersonate x" cannot get resource "apikeys"',
+        (
+            "apikeys.keywright.dev \"a\" is forbidden: ValidatingAdmissionPolicy 'p' with binding 'b' denied request: "
+            'User "x" cannot impersonate'
+        ),
+    ],
+)
+async def test_what_the_other_may_not(message: str) -> None:
+    """He is told all that was said; whoever acts as nobody but himself is told a word of it."""
+    async with serving() as (server, client):
+        server.answers += [said(message), said(message), said(message)]
+        with pytest.raises(ForbiddenError) as error:
+            await client.acting_as("alice").get(APIKEYS, "payments", "a")
+        assert not isinstance(error.value, ImpersonationError)
+        assert error.value.answer == {"message": message, "reason": "Forbidden"}
+        assert message not in str(error.value)
+        for refused, resource in ((client, APIKEYS), (client.acting_as("alice"), SECRETS)):
+            with pytest.raises(ForbiddenError) as error:
+                await refused.get(resource, "payments", "a")
+            assert error.value.answer is None
+
+
+async def test_one_page_of_a_list() -> None:
+    """So many, from where the last one ended, of those that are selected."""
+    async with serving() as (server, client):
+        server.answers.append(web.json_response({"metadata": {}, "items": []}))
+        await client.list_page(APIKEYS, "payments", limit=7, after="t", field_selector="spec.owner.user=a")
+        assert dict(server.requests[0].query) == {"limit": "7", "continue": "t", "fieldSelector": "spec.owner.user=a"}

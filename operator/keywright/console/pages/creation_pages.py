@@ -35,7 +35,7 @@ async def make_key(request: Request, namespace: str) -> Response:
     service = service_for(request, viewer)
     filled = read_filled(form)
     try:
-        new = to_new_key(filled, form["class"])
+        new = to_new_key(filled, form["class"], viewer.caller)
         issued = await service.create(namespace, new, idempotency_key=form["request"] or new_request_id())
     except ProblemError as problem:
         refused = problem

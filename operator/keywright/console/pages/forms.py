@@ -3,9 +3,12 @@
 import secrets
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 from pydantic import ValidationError
 
+from keywright.console.callers.caller import Caller
+from keywright.console.callers.people import SERVICE_ACCOUNT
 from keywright.console.pages.expiries import ON_DATE, OPEN, choices, end_of
 from keywright.console.problems import ProblemError
 from keywright.console.service.views import ClassView
@@ -78,14 +81,14 @@ def read_filled(form: Form) -> Filled:
     )
 
 
-def to_new_key(filled: Filled, class_name: str) -> NewKey:
-    """What it asks for.
+def to_new_key(filled: Filled, class_name: str, caller: Caller) -> NewKey:
+    """What it asks for. Whoever is at a page makes keys of his own, also where he has signed in as a service account.
 
     Raises:
         ProblemError: if that is no key, naming the field.
 
     """
-    asked = {
+    asked: dict[str, Any] = {
         "name": filled.name,
         "displayName": filled.display_name,
         "description": filled.description,
@@ -93,6 +96,8 @@ def to_new_key(filled: Filled, class_name: str) -> NewKey:
         "role": filled.role,
         "scopes": list(filled.scopes),
     }
+    if caller.bounds is None and caller.user.startswith(SERVICE_ACCOUNT):
+        asked["owner"] = {"user": caller.user}
     if filled.ends == ON_DATE:
         try:
             asked["expiresAt"] = format_instant(end_of(filled.day))
