@@ -3,16 +3,20 @@
 import contextlib
 import os
 import re
+import secrets
+import time
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
-from playwright.sync_api import Browser, Page, expect
+from playwright.sync_api import Browser, Error, Page, expect
 
+from keywright.console.callers.caller import Caller
+from keywright.console.callers.sessions import Sessions
 from keywright_local import ControlPlane
 from tests.integration.conftest import Namespaces
-from tests.support.browser import Visit, assert_accessible, browse, keep, visiting
+from tests.support.browser import Scheme, Visit, assert_accessible, browse, keep, visiting
 from tests.support.console import Console, console, console_account, make_account, serve
 from tests.support.kube import Kube, eventually
 from tests.support.people import allowed, bind, bind_cluster
@@ -20,7 +24,7 @@ from tests.support.processes import Process, get
 
 PLAIN = re.compile(r"kw_live_[0-9A-Za-z]{12}_[0-9A-Za-z]{49}")
 HOSTILE = "<script>document.title='x'</script>\"'><img src=//evil.example/x>\u202egnp.exe " + "w" * 60
-KEYWRIGHT = "keywright.dev"
+WIDE, NARROW = 1100, 320
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -39,12 +43,23 @@ def chromium() -> Iterator[Browser]:
 
 
 @pytest.fixture(scope="module")
+def session_key(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    path = tmp_path_factory.mktemp("session") / "key"
+    path.write_bytes(secrets.token_bytes(32))
+    return path
+
+
+@pytest.fixture(scope="module")
 def service(
-    plane: ControlPlane, admin: Kube, shared_operator: Process, tmp_path_factory: pytest.TempPathFactory
+    plane: ControlPlane,
+    admin: Kube,
+    shared_operator: Process,
+    session_key: Path,
+    tmp_path_factory: pytest.TempPathFactory,
 ) -> Iterator[Console]:
-    """One key service for all namespaces, with sessions of one minute, behind a front proxy on this machine."""
+    """One key service for all namespaces. This machine is its front proxy, too."""
     account = console_account(plane, admin, everywhere=True)
-    flags = ("--session-minutes", "5", "--rate-limit", "1000", "--proxy-from", "127.0.0.1/32")
+    flags = ("--session-key-file", str(session_key), "--rate-limit", "1000", "--proxy-from", "127.0.0.1/32")
     headers = ("--proxy-user-header", "X-Front-User", "--proxy-groups-header", "X-Front-Groups")
     log = tmp_path_factory.mktemp("console") / "log"
     with console(account, log, *flags, *headers, "--class", "standard") as started:
@@ -103,6 +118,29 @@ def test_a_token_signs_in_and_out(visit: Visit, person: Person) -> None:
     expect(page.get_by_role("heading", name="Sign in")).to_be_visible()
 
 
+def test_a_session_ends_by_itself(visit: Visit, person: Person, session_key: Path) -> None:
+    """After its minutes nothing is shown and nothing done any more: one signs in again, and is told so."""
+    minutes, left = 15, 8
+
+    def nearly_over() -> float:
+        return time.time() - minutes * 60 + left
+
+    sessions = Sessions(session_key.read_bytes(), minutes=minutes, is_secure=False, clock=nearly_over)
+    value = sessions.issue(Caller(user=person.user))
+    visit.context.add_cookies([{"name": sessions.cookie, "value": value, "url": visit.origin}])
+    page = visit.open(f"/keys/{person.namespace}/new")
+    page.get_by_label("Name", exact=True).fill("too late")
+    other = visit.context.new_page()
+
+    def is_over() -> bool:
+        other.goto(f"{visit.origin}/users")
+        return other.get_by_role("heading", name="Sign in").count() == 1
+
+    eventually(is_over, within=30)
+    page.get_by_role("button", name="Generate key").click()
+    expect(page.get_by_text("Your session has ended. Nothing was done")).to_be_visible()
+
+
 def test_a_key_signs_in_within_its_bounds(
     visit: Visit, shared_operator: Process, admin: Kube, namespace: str, person: Person
 ) -> None:
@@ -156,6 +194,24 @@ def test_a_new_key_works_at_once_and_is_shown_once(visit: Visit, person: Person,
     assert len(admin.list(person.namespace)) == 1
 
 
+@pytest.mark.parametrize("script", [True, False], ids=["script", "no script"])
+def test_the_way_back_shows_no_key(chromium: Browser, service: Console, person: Person, script: bool) -> None:
+    """Whoever goes on from the answer and back again sees no key, though browsers keep whole pages for the way back."""
+    with visiting(chromium, service.url, script=script) as visit:
+        page = visit.sign_in(person.token)
+        plain = generate(page, person.namespace, "there and back")
+        page.get_by_role("link", name="show the key's page").click()
+        expect(page.get_by_role("heading", name="there and back")).to_be_visible()
+        with contextlib.suppress(
+            Error
+        ):  # what was sent is not sent again unasked: the browser says so in a page of its own
+            page.go_back()
+        expect(page.locator("body")).not_to_contain_text(plain)
+        page.go_forward()
+        expect(page.get_by_role("heading", name="there and back")).to_be_visible()
+        assert plain not in page.content()
+
+
 def test_the_key_is_copied(visit: Visit, person: Person) -> None:
     """The button puts the key into the clipboard and says so where a screen reader hears it."""
     visit.context.grant_permissions(["clipboard-read", "clipboard-write"])
@@ -190,9 +246,6 @@ def test_everything_works_without_script(chromium: Browser, service: Console, pe
         assert plain not in page.content()
         page.get_by_role("link", name="Show the key's page").click()
         expect(page.get_by_role("heading", name="no script")).to_be_visible()
-        page.go_back()
-        page.go_back()
-        assert plain not in page.content()
 
         visit.open(f"/?namespace={person.namespace}&q=no+scr")
         page.get_by_role("link", name="no script").click()
@@ -378,7 +431,7 @@ def test_keys_of_others_are_neither_seen_nor_revoked(
     page.eval_on_selector("main form", f"form => form.action = '/keys/{elsewhere}/foreign/revoke'")
     page.get_by_role("button", name="Revoke").click()
     expect(page.get_by_role("heading", name="You may not do this")).to_be_visible()
-    assert "revoked" not in admin.get(elsewhere, "foreign")["spec"]
+    assert not admin.get(elsewhere, "foreign")["spec"]["revoked"]
     eventually(lambda: accepted(verifying, plain))
 
 
@@ -395,7 +448,7 @@ def test_a_form_of_another_site_does_nothing(visit: Visit, chromium: Browser, pe
     visit.faults.clear()
     other.get_by_role("button", name="Win").click()
     expect(other.get_by_role("heading", name="You may not do this")).to_be_visible()
-    assert "revoked" not in admin.get(person.namespace, made["metadata"]["name"])["spec"]
+    assert not admin.get(person.namespace, made["metadata"]["name"])["spec"]["revoked"]
 
 
 def test_an_administrator_revokes_all_keys_of_a_leaver(
@@ -417,7 +470,7 @@ def test_an_administrator_revokes_all_keys_of_a_leaver(
             admin.wait(place, name, Active="True")
     his, others = ([admin.plain_key(place, name) for place in places] for name in ("his", "other"))
     token = make_account(admin, namespace, "boss")
-    rules = {"apiGroups": [KEYWRIGHT], "resources": ["apikeys"], "verbs": ["get", "list", "patch", "update"]}
+    rules = {"apiGroups": ["keywright.dev"], "resources": ["apikeys"], "verbs": ["get", "list", "patch", "update"]}
     bind_cluster(admin, f"system:serviceaccount:{namespace}:boss", rules)
     page = visit.sign_in(token, "/users")
     page.get_by_label("User").fill(leaver["user"])
@@ -551,17 +604,10 @@ def pictures() -> Path | None:
     return Path(named) if named else None
 
 
-@pytest.mark.parametrize("scheme", ["light", "dark"])
 def test_every_page_is_accessible(
-    chromium: Browser,
-    service: Console,
-    person: Person,
-    admin: Kube,
-    scheme: str,
-    pictures: Path | None,
-    make_namespace: Namespaces,
+    chromium: Browser, service: Console, person: Person, admin: Kube, pictures: Path | None
 ) -> None:
-    """No violation of WCAG A and AA on any page, wide and narrow, light and dark."""
+    """No violation of WCAG A and AA on any page, light and dark, wide and as narrow as a telephone."""
     place, owner = person.namespace, {"user": person.user}
     admin.apikey(place, "nightly-backup", className="standard", displayName="Nightly backup", ttl="5h", owner=owner)
     admin.apikey(place, "old-laptop", className="standard", displayName="Old laptop", revoked=True, owner=owner)
@@ -569,48 +615,52 @@ def test_every_page_is_accessible(
         place, "partner", className="standard", displayName="Partner's import", owner={"user": "zoe@example.com"}
     )
     admin.wait(place, "nightly-backup", Active="True")
-    bind_cluster(admin, person.user, {"apiGroups": [KEYWRIGHT], "resources": ["apikeys"], "verbs": ["list"]})
-    with contextlib.ExitStack() as stack:
-        wide, narrow = (
-            stack.enter_context(visiting(chromium, service.url, scheme=scheme, width=width))  # type: ignore[arg-type]
-            for width in (1100, 320)
-        )
+    rule = {"apiGroups": ["keywright.dev"], "resources": ["apikeys"], "verbs": ["list", "patch", "update"]}
+    bind_cluster(admin, person.user, rule)
+    with visiting(chromium, service.url) as visit:
+        page = visit.page
 
-        def check(page: Page, name: str = "") -> None:
-            assert_accessible(page)
-            if pictures is not None and name:
-                keep(page, pictures / f"console-{name}-{scheme}.png")
+        def check(picture: str = "") -> None:
+            looks: list[tuple[Scheme, int]] = [("dark", NARROW), ("dark", WIDE), ("light", WIDE)]
+            for scheme, width in looks:
+                page.emulate_media(color_scheme=scheme)
+                page.set_viewport_size({"width": width, "height": 900})
+                assert_accessible(page)
+                if pictures is not None and picture and width == WIDE:
+                    keep(page, pictures / f"console-{picture}-{scheme}.png")
 
-        for visit in (wide, narrow):
-            page, is_wide = visit.open("/sign-in"), visit is wide
-            check(page, "sign-in" if is_wide else "")
-            visit.sign_in(person.token)
-            visit.open(f"/keys/{place}/new")
-            check(page, "new" if is_wide else "")
-            generate(page, place, "payments CI deploy")
-            check(page)
-            page.get_by_role("link", name="show the key's page").click()
-            address = page.url.removeprefix(visit.origin)
-            visit.open(f"{address}/rotate")
-            check(page)
-            page.get_by_role("button", name="Rotate").click()
-            expect(page.get_by_role("heading", name="How to use it")).to_be_visible()
-            check(page, "")
-            visit.open(address)
-            check(page, "key" if is_wide else "")
-            visit.open(f"/?namespace={place}")
-            check(page, "keys" if is_wide else "keys-narrow")
-            for each in ("suspend", "revoke", "delete"):
-                visit.open(f"{address}/{each}")
-                check(page)
-            visit.open("/users")
-            check(page)
-            visit.open("/users/nobody")
-            check(page)
-            user = person.user.replace(":", "%3A")
-            visit.open(f"/users/{user}")
-            check(page, "user" if is_wide else "")
-            visit.open(f"/users/{user}?confirm=revoke")
-            check(page)
-            visit.open(f"/keys/{place}/there-is-none")
-            check(page)
+        visit.open("/sign-in")
+        check("sign-in")
+        visit.sign_in(person.token)
+        visit.open(f"/keys/{place}/new")
+        check("new")
+        generate(page, place, "payments CI deploy")
+        check()
+        page.get_by_role("link", name="show the key's page").click()
+        address = page.url.removeprefix(visit.origin)
+        visit.open(f"{address}/rotate")
+        check()
+        page.get_by_role("button", name="Rotate").click()
+        expect(page.get_by_role("heading", name="How to use it")).to_be_visible()
+        check()
+        visit.open(address)
+        check("key")
+        visit.open(f"/?namespace={place}")
+        check("keys")
+        for path in (
+            f"{address}/revoke",
+            f"{address}/delete",
+            "/users",
+            "/users/nobody",
+            f"/keys/{place}/there-is-none",
+        ):
+            visit.open(path)
+            check()
+        user = person.user.replace(":", "%3A")
+        visit.open(f"/users/{user}")
+        check("user")
+        visit.open(f"/users/{user}?confirm=revoke")
+        check("revoke-all")
+        page.get_by_role("button", name="Revoke all").click()
+        expect(page.get_by_role("heading", name="Keys of")).to_be_visible()
+        check()

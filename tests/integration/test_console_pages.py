@@ -1,0 +1,343 @@
+"""The pages as hostile clients ask for them: forged forms, odd addresses, somebody else's keys. On the real API server."""
+
+import contextlib
+import html
+import http.client
+import re
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+from urllib.parse import urlencode
+
+import pytest
+
+from keywright_local import ControlPlane
+from tests.integration.conftest import Namespaces
+from tests.support.console import Console, console, console_account, make_account, serve
+from tests.support.kube import Kube
+from tests.support.people import allowed, bind
+from tests.support.processes import Process
+
+OURS: Mapping[str, str] = {"Sec-Fetch-Site": "same-origin"}
+
+
+@pytest.fixture(scope="module")
+def service(
+    plane: ControlPlane, admin: Kube, shared_operator: Process, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[Console]:
+    account = console_account(plane, admin, everywhere=True)
+    log = tmp_path_factory.mktemp("console") / "log"
+    with console(account, log, "--rate-limit", "1000", "--class", "standard") as started:
+        yield started
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Page:
+    status: int
+    fields: Mapping[str, str]
+    text: str
+
+    @property
+    def csrf(self) -> str:
+        found = re.search(r'name="csrf" value="([^"]+)"', self.text)
+        assert found is not None, self.text
+        return html.unescape(found[1])
+
+
+@dataclass(slots=True, kw_only=True)
+class Client:
+    """What keeps a cookie and follows nothing."""
+
+    address: str
+    cookie: str = ""
+    headers: dict[str, str] = field(default_factory=dict)
+
+    def ask(self, method: str, path: str, body: str | None = None, **headers: str) -> Page:
+        connection = http.client.HTTPConnection(self.address, timeout=60)
+        sent = {"Cookie": self.cookie} | self.headers | {name.replace("_", "-"): each for name, each in headers.items()}
+        with contextlib.closing(connection):
+            connection.request(method, path, body, sent)
+            response = connection.getresponse()
+            fields = {name.lower(): value for name, value in response.getheaders()}
+            return Page(status=response.status, fields=fields, text=response.read().decode())
+
+    def get(self, path: str) -> Page:
+        return self.ask("GET", path)
+
+    def post(self, path: str, form: Mapping[str, str], headers: Mapping[str, str] = OURS) -> Page:
+        sent: dict[str, Any] = {"Content-Type": "application/x-www-form-urlencoded", **headers}
+        return self.ask("POST", path, urlencode(form), **sent)
+
+    def sign_in(self, credential: str, next_page: str = "/") -> Page:
+        answer = self.post("/sign-in", {"credential": credential, "next": next_page})
+        self.cookie = answer.fields.get("set-cookie", "").partition(";")[0]
+        return answer
+
+
+@pytest.fixture
+def client(service: Console) -> Client:
+    return Client(address=service.address)
+
+
+@pytest.fixture
+def token(admin: Kube, namespace: str) -> str:
+    """Of an account that may edit the test's namespace, which is served, as is known by now."""
+    serve(admin, namespace)
+    return make_account(admin, namespace, "alice", "edit")
+
+
+@pytest.fixture
+def victim(admin: Kube, namespace: str, token: str, shared_operator: Process) -> str:
+    """A key in that namespace."""
+    assert token
+    admin.apikey(namespace, "victim", className="standard")
+    admin.wait(namespace, "victim", Active="True")
+    return f"/keys/{namespace}/victim"
+
+
+def is_revoked(admin: Kube, namespace: str) -> bool:
+    return bool(admin.get(namespace, "victim")["spec"]["revoked"])
+
+
+def test_every_page_is_guarded_by_its_headers(client: Client, token: str, victim: str) -> None:
+    """No page is kept, framed, sniffed or told to others, and runs nothing but the one script; the static files may be
+    kept.
+    """
+    signed_out = client.get("/sign-in")
+    client.sign_in(token)
+    pages = [signed_out, *map(client.get, ("/", victim, f"{victim}/revoke", "/users", "/keys/x/y", "/static/nothing"))]
+    for page in pages:
+        policy = page.fields["content-security-policy"]
+        assert "default-src 'none'" in policy
+        assert "unsafe" not in policy
+        assert "frame-ancestors 'none'" in policy
+        assert page.fields["referrer-policy"] == "no-referrer"
+        assert page.fields["x-content-type-options"] == "nosniff"
+        assert "<script>" not in page.text
+        assert " style=" not in page.text
+        assert " onclick=" not in page.text
+    assert all(page.fields["cache-control"] == "no-store" for page in pages[:-1])
+    for name in re.findall(r'"(/static/[^"]+)"', signed_out.text):
+        found = client.get(html.unescape(name))
+        assert found.status == 200
+        assert "immutable" in found.fields["cache-control"]
+
+
+def test_the_cookie_is_for_this_site_and_no_script(client: Client, token: str) -> None:
+    """And holds no credential; what is not signed by the service is nobody's."""
+    fields = client.sign_in(token).fields
+    attributes = {each.strip().lower() for each in fields["set-cookie"].split(";")[1:]}
+    assert {"httponly", "samesite=strict", "path=/"} <= attributes
+    assert token not in fields["set-cookie"]
+    assert client.get("/").status == 200
+    client.cookie = client.cookie[:-2] + ("AA" if not client.cookie.endswith("AA") else "BB")
+    assert client.get("/").status == 303
+
+
+def test_a_form_without_its_token_does_nothing(
+    client: Client, token: str, victim: str, admin: Kube, namespace: str
+) -> None:
+    """No token, a token of another session, or none at all: 403, and the key works on."""
+    client.sign_in(token)
+    other = Client(address=client.address)
+    other.sign_in(token)
+    foreign = other.get(f"{victim}/revoke").csrf
+    own = client.get(f"{victim}/revoke").csrf
+    assert foreign != own
+    for form in ({}, {"csrf": ""}, {"csrf": foreign}, {"csrf": own[:-1]}, {"csrf": "é"}):
+        assert client.post(f"{victim}/revoke", form).status == 403
+        assert client.post(f"/keys/{namespace}/new", form | {"displayName": "forged", "ends": "7d"}).status == 403
+        assert client.post("/users/somebody", form).status == 403
+        assert client.post("/sign-out", form).status == 403
+    assert not is_revoked(admin, namespace)
+    assert len(admin.list(namespace)) == 1
+    assert client.post(f"{victim}/revoke", {"csrf": own}).status == 303
+    assert is_revoked(admin, namespace)
+
+
+@pytest.mark.parametrize(
+    "headers",
+    [
+        {"Sec-Fetch-Site": "cross-site"},
+        {"Sec-Fetch-Site": "same-site"},
+        {"Sec-Fetch-Site": "none"},
+        {"Origin": "https://evil.example"},
+        {"Origin": "null"},
+    ],
+    ids=lambda each: " ".join(map(": ".join, each.items())),
+)
+def test_another_site_sends_nothing(
+    client: Client, token: str, victim: str, admin: Kube, namespace: str, headers: dict[str, str]
+) -> None:
+    """Even with the right token: 403. Nor does another site sign anybody in."""
+    client.sign_in(token)
+    form = {"csrf": client.get(f"{victim}/revoke").csrf}
+    assert client.post(f"{victim}/revoke", form, headers).status == 403
+    assert not is_revoked(admin, namespace)
+    refused = client.post("/sign-in", {"credential": token}, headers)
+    assert (refused.status, "set-cookie" in refused.fields) == (403, False)
+
+
+def test_looking_changes_nothing(client: Client, token: str, victim: str, admin: Kube, namespace: str) -> None:
+    """GET of what changes things is a question; other methods are none."""
+    client.sign_in(token)
+    before = admin.get(namespace, "victim")["metadata"]["generation"]
+    for verb in ("rotate", "suspend", "resume", "revoke", "delete"):
+        assert client.get(f"{victim}/{verb}").status == 200
+    assert client.get(f"{victim}/explode").status == 404
+    assert client.ask("PUT", f"{victim}/revoke").status == 405
+    assert client.ask("DELETE", victim).status == 405
+    assert admin.get(namespace, "victim")["metadata"]["generation"] == before
+
+
+def test_who_signs_in_is_led_to_pages_of_ours_only(client: Client, token: str) -> None:
+    """An address that another site has put into the link is not followed."""
+    for wanted in (
+        "https://evil.example/",
+        "//evil.example",
+        "/\\evil.example",
+        "javascript:alert(1)",
+        "/a\r\nb: c",
+        "",
+    ):
+        assert client.sign_in(token, wanted).fields["location"] == "/"
+    assert client.sign_in(token, "/users?x=1").fields["location"] == "/users?x=1"
+
+
+def test_what_proves_nobody_begins_no_session(client: Client, token: str) -> None:
+    """Nonsense, cut off keys, an empty field, the wrong kind of form: a page that says so, and no cookie."""
+    for credential in ("", "   ", "nonsense", token[:-3], "kw_live_4hJk29sLmQ0z_" + "a" * 49, "x" * 50_000, "é\x00\n"):
+        answer = client.sign_in(credential)
+        assert answer.status in (400, 401)
+        assert "set-cookie" not in answer.fields
+        assert not credential.strip() or credential[:5000] not in answer.text
+    assert client.ask("POST", "/sign-in", '{"credential": "x"}', Content_Type="application/json").status == 415
+    assert client.ask("POST", "/sign-in", "credential=" + "x" * 100_000).status in (413, 415)
+
+
+def test_odd_addresses_are_pages_that_say_so(client: Client, token: str, namespace: str) -> None:
+    """Nothing of them leads elsewhere in the API server, or breaks."""
+    client.sign_in(token)
+    for path in (
+        f"/keys/{namespace}/..",
+        f"/keys/{namespace}/%2e%2e%2f%2e%2e%2fsecrets",
+        f"/keys/{namespace}%2f..%2fkube-system/x",
+        "/keys/%00/%00",
+        f"/keys/{namespace}/{'x' * 300}",
+        f"/keys/{namespace}/kw_live_4hJk29sLmQ0z_{'a' * 49}",
+        "/?namespace=..%2f..&q=%00&status=%ff&owner=%5c,=&page=-1",
+        f"/?namespace={namespace}&page=99999999999999999999&status=nonsense&q={'%F0%9F%94%91' * 40}",
+        f"/?namespace={namespace}&owner=a,b%3dc%5c",
+        "/users/%2f%2e%2e?confirm=%00",
+        "/users?owner=%0d%0aX:%20y",
+        f"/keys/{namespace}/new?class=nonsense",
+    ):
+        page = client.get(path)
+        assert page.status < 500, path
+        assert page.fields["content-type"].startswith(("text/html", "application/problem+json")) or page.status == 303
+        assert "Traceback" not in page.text
+
+
+def test_odd_forms_make_nothing(client: Client, token: str, admin: Kube, namespace: str) -> None:
+    """A class that there is none of, a role, a scope or an end that cannot be: the form again, and what is wrong with it."""
+    client.sign_in(token)
+    good = {"csrf": client.get(f"/keys/{namespace}/new").csrf, "displayName": "odd", "ends": "7d", "class": "standard"}
+    for change in (
+        {"class": "there-is-none"},
+        {"role": "there-is-none"},
+        {"scopes": "NOT A SCOPE"},
+        {"scopes": " ".join(f"word{number}" for number in range(40))},
+        {"ends": "date", "day": "31.12.2027"},
+        {"ends": "date", "day": "2001-01-01"},
+        {"ends": "nonsense"},
+        {"ends": "9" * 30 + "d"},
+        {"name": "Not a Name"},
+        {"name": "../../secrets/x"},
+        {"displayName": "x" * 200},
+    ):
+        page = client.post(f"/keys/{namespace}/new", good | change)
+        assert page.status in (400, 403, 404, 409, 422), (change, page.text)
+        assert 'role="alert"' in page.text or page.status == 404
+        assert "kw_live_" not in page.text
+    assert [each for each in admin.list(namespace) if not each["metadata"].get("deletionTimestamp")] == []
+
+
+def test_what_was_filled_in_is_there_again(client: Client, token: str, namespace: str) -> None:
+    """After a refusal one corrects one field, and does not write the others anew."""
+    client.sign_in(token)
+    form = {"csrf": client.get(f"/keys/{namespace}/new").csrf, "class": "standard", "displayName": 'a "b" <c>'}
+    form |= {"description": "why & where", "role": "readonly", "scopes": "a:b", "ends": "30d", "name": "Wrong"}
+    page = client.post(f"/keys/{namespace}/new", form)
+    assert page.status == 422
+    assert "Name in Kubernetes" in page.text
+    for kept in (
+        "a &#34;b&#34; &lt;c&gt;",
+        "why &amp; where",
+        'value="readonly" checked',
+        'value="a:b"',
+        'value="30d" checked',
+    ):
+        assert kept in page.text
+
+
+def test_a_readonly_person_changes_nothing(
+    client: Client, plane: ControlPlane, admin: Kube, namespace: str, victim: str
+) -> None:
+    """Kubernetes decides, and the page says that it was that."""
+    reader = make_account(admin, namespace, "reader", "view")
+    client.sign_in(reader)
+    page = client.get(victim)
+    assert page.status == 200
+    form = {"csrf": page.csrf}
+    for verb in ("rotate", "suspend", "revoke", "delete"):
+        refused = client.post(f"{victim}/{verb}", form)
+        assert refused.status == 403, (verb, refused.text)
+        assert "You may not" in refused.text
+    made = client.post(f"/keys/{namespace}/new", form | {"displayName": "x", "class": "standard", "ends": "7d"})
+    assert made.status == 403
+    assert len(admin.list(namespace)) == 1
+    assert not is_revoked(admin, namespace)
+
+
+def test_a_key_of_another_owner_answers_as_none(
+    client: Client, plane: ControlPlane, admin: Kube, namespace: str, victim: str, make_namespace: Namespaces
+) -> None:
+    """To who signed in by a key, forged forms and all: 404, as for a key that does not exist."""
+    bind(admin, namespace, "carol@example.com", "edit")
+    admin.apikey(namespace, "mine", className="standard", owner={"user": "carol@example.com"}, scopes=["keys:manage"])
+    admin.wait(namespace, "mine", Active="True")
+    carol = Kube(plane.kubeconfig_for("carol@example.com"))
+    allowed(lambda: carol.list(namespace))
+    carol.close()
+    assert client.sign_in(admin.plain_key(namespace, "mine")).status == 303
+    form = {"csrf": client.get(f"/keys/{namespace}/mine").csrf}
+    elsewhere = make_namespace(admin)
+    admin.apikey(elsewhere, "victim", className="standard", owner={"user": "carol@example.com"})
+    absent = client.get(f"/keys/{namespace}/there-is-none")
+    for path in (victim, f"/keys/{elsewhere}/victim"):
+        seen = client.get(path)
+        assert (seen.status, seen.text) == (404, absent.text)
+        for verb in ("rotate", "suspend", "revoke", "delete"):
+            assert client.post(f"{path}/{verb}", form).status == 404
+    assert not is_revoked(admin, namespace)
+    assert not is_revoked(admin, elsewhere)
+
+
+def test_no_token_or_key_gets_into_the_log(client: Client, service: Console, token: str, namespace: str) -> None:
+    """Neither what people sign in with, nor the session, nor a key that was made."""
+    client.sign_in(token)
+    form = {
+        "csrf": client.get(f"/keys/{namespace}/new").csrf,
+        "displayName": "logged",
+        "ends": "7d",
+        "class": "standard",
+    }
+    page = client.post(f"/keys/{namespace}/new", form | {"request": "once"})
+    assert page.status == 200
+    found = re.search(r'id="plain"[^>]*>([^<]+)<', page.text)
+    assert found is not None
+    for secret in (token, client.cookie.partition("=")[2], found[1], found[1].rpartition("_")[2]):
+        assert secret not in service.process.log
+    again = client.post(f"/keys/{namespace}/new", form | {"request": "once"})
+    assert (again.status, found[1] in again.text) == (409, False)
+    assert "The key was shown once" in again.text
