@@ -486,6 +486,22 @@ def test_without_an_operator_nothing_is_made(own_plane: ControlPlane, own_admin:
         assert own_admin.list("default") == []
 
 
+def test_a_service_that_stops_takes_back_what_it_has_begun(
+    own_plane: ControlPlane, own_admin: Kube, tmp_path: Path
+) -> None:
+    """SIGTERM in the middle of a creation that no operator helps along: it is answered, and nothing is left."""
+    account = console_account(own_plane, own_admin, everywhere=True)
+    serve(own_admin, "default")
+    with console(account, tmp_path / "log", *BEHIND_A_PROXY) as service, ThreadPoolExecutor(1) as pool:
+        alice = editor_at(service, own_admin, "default", "ann")
+        creating = pool.submit(alice.ask, "POST", "", {"name": "ci"})
+        eventually(lambda: own_admin.list("default"))
+        service.process.popen.terminate()
+        assert creating.result().code == "timeout"
+        assert service.process.popen.wait(60) == 0
+        assert own_admin.list("default") == []
+
+
 def test_an_api_server_that_goes_away_leaves_nothing_half_made(
     own_plane: ControlPlane, own_admin: Kube, tmp_path: Path
 ) -> None:

@@ -71,6 +71,8 @@ async def _serve(settings: ConsoleSettings) -> int:
         side = bind_tcp(settings.admin_listen)
         stack.callback(side.close)
         served = Served(client=client, settings=settings)
+        # Requests that outlast the stop are cancelled, and take back what they have begun.
+        stack.push_async_callback(served.settle)
         admin = Admin(engine, answered)
         server = _server(create_app(served, callers, answered), context)
         admin_server = _server(admin)

@@ -20,7 +20,6 @@ logger = logging.getLogger(__name__)
 
 # Seconds before each attempt to take back what was made, when the API server is away.
 ATTEMPTS = (0.0, 0.5, 2.0, 5.0, 10.0, 30.0, 60.0)
-_undoing: set[asyncio.Task[None]] = set()
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,9 +31,10 @@ class Made:
 
 
 class Creating:
-    """Makes keys as one caller."""
+    """Makes keys as one caller. ``undoing`` outlives the request, with what it still has to take back."""
 
-    def __init__(self, acting: Acting, caller: Caller, finder: Finder) -> None:
+    def __init__(self, acting: Acting, caller: Caller, finder: Finder, undoing: set[asyncio.Task[None]]) -> None:
+        self._undoing = undoing
         self._acting = acting
         self._caller = caller
         self._finder = finder
@@ -64,8 +64,8 @@ class Creating:
                 error.headers["Location"] = f"/v1/namespaces/{namespace}/keys/{name}"
                 raise
             undoing = asyncio.create_task(self._undo(namespace, name, marked, posting))
-            _undoing.add(undoing)
-            undoing.add_done_callback(_undoing.discard)
+            self._undoing.add(undoing)
+            undoing.add_done_callback(self._undoing.discard)
             # One attempt is waited for, so that nothing is left behind by the time that the caller hears of it.
             await asyncio.wait({undoing}, timeout=5)
             raise

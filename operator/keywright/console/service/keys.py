@@ -176,7 +176,7 @@ class KeyService:
             return ()
 
     def _creating(self) -> Creating:
-        return Creating(self._acting, self._caller, self._finder)
+        return Creating(self._acting, self._caller, self._finder, self._served.undoing)
 
     async def _to_change(self, namespace: str, key: str) -> Manifest:
         self._fences.check_changes()
