@@ -19,7 +19,7 @@ MANAGE = "keys:manage"
 ROLES = [{"name": "manager", "scopes": [MANAGE, "agents:*"]}, {"name": "readonly", "scopes": ["*:read"]}]
 CATALOGUE = [{"name": each} for each in ("agents:read", "agents:write", "keys:read", MANAGE)]
 CLASSES: dict[str, dict[str, Any]] = {
-    "guarded": {"roles": ROLES},
+    "guarded": {"roles": ROLES, "rateLimits": [{"name": "minute", "requests": 1000, "window": "1m"}]},
     "sharing": {"roles": ROLES, "delegation": "Allowed"},
     "listed": {"roles": [*ROLES[1:], {"name": "admin", "scopes": ["*"]}], "scopes": CATALOGUE},
 }
@@ -184,6 +184,34 @@ def test_it_rotates_and_resumes_what_it_could_have_made(alice: Asker, bounded: A
     assert bounded.ask("POST", f"/{own['name']}/revoke").status == 200
     eventually(lambda: bounded.ask("GET").status == 401)
     assert bounded.ask("GET").code == "revoked_key"
+
+
+def test_what_it_hands_out_asks_no_more_often(alice: Asker, admin: Kube, editor: Kube, namespace: str) -> None:
+    """A key with a tighter limit than its class's passes it on, and gets hold of none that has a looser one."""
+    limits = [{"name": "minute", "requests": 500}]
+    alice_s = {"className": "guarded", "owner": {"user": f"alice-of-{namespace}"}}
+    admin.apikey(namespace, "tight", scopes=[MANAGE], rateLimits=limits, **alice_s)
+    admin.apikey(namespace, "loose", **alice_s)
+    admin.wait(namespace, "tight", Active="True")
+    admin.wait(namespace, "loose", Active="True")
+    holder = holder_of(admin.plain_key(namespace, "tight"), alice.console, namespace)
+    eventually(lambda: holder.ask("GET").status == 200)
+    made = holder.create(name="made")
+    assert admin.get(namespace, made["name"])["spec"]["rateLimits"] == limits
+    assert holder.ask("POST", "/made/rotate").status == 200
+    answer = holder.ask("POST", "/loose/rotate")
+    assert (answer.status, answer.code) == (403, "forbidden")
+    assert "more often" in answer.body["detail"]
+
+
+def test_a_program_that_repeats_itself_gets_its_key_once(alice: Asker, bounded: Asker, admin: Kube) -> None:
+    """With an end that counts from the request, too."""
+    bounded.create(ttl="1d", idempotency_key="7")
+    assert bounded.create(ttl="1d", idempotency_key="7", status=409)["code"] == "already_delivered"
+    assert bounded.create(ttl="2d", idempotency_key="7", status=422)["code"] == "invalid_request"
+    # Alice herself is another caller, whatever key she has given out.
+    alice.create(ttl="1d", idempotency_key="7")
+    assert len(admin.list(alice.namespace)) == 3
 
 
 def test_delegation_is_for_the_class_to_allow(alice: Asker) -> None:

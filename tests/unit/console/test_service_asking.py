@@ -114,6 +114,7 @@ def test_the_same_request_is_known_again_and_no_other(one: str, other: str) -> N
     "change",
     [
         {"role": "admin"},
+        {"rateLimits": [{"name": "minute", "requests": 10}]},
         {"scopes": ["*"]},
         {"owner": {"user": "mallory"}},
         {"expiresAt": "2999-01-01T00:00:00Z"},
@@ -129,3 +130,14 @@ def test_an_annotation_alone_does_not_make_a_key_the_one_that_was_asked_for(chan
     filled = manifest | {"spec": manifest["spec"] | {"className": "standard", "suspended": False}}
     assert is_as_asked(filled, manifest)
     assert not is_as_asked(manifest | {"spec": manifest["spec"] | change}, manifest)
+
+
+def test_an_end_that_was_counted_from_the_first_request_is_as_asked() -> None:
+    """What is repeated later ends no later for it."""
+    first, again = (
+        to_manifest(wish, "ci", None, mark(ALICE, "ns", wish, "1"))
+        for wish in (new(expiresAt="2999-01-01T00:00:00Z"), new(expiresAt="2999-01-01T00:00:05Z"))
+    )
+    assert is_as_asked(first, again)
+    assert not is_as_asked(again, first)
+    assert not is_as_asked(to_manifest(new(), "ci", None, mark(ALICE, "ns", new(), "1")), again)

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from keywright.console.callers.caller import Bounds
 from keywright.console.service.bounds import MANAGE, Excess, Share, asked_by, exceed, fit_end, held, last_end
-from keywright.domain.apikey import Owner, Rotation, Status
+from keywright.domain.apikey import Owner, RateLimit, Rotation, Status
 from keywright.domain.entitlement import allow
 from keywright.domain.keyclass import Delegation, KeyClass
 from keywright.verifier.keys.acceptance import AcceptedClass
@@ -107,7 +107,9 @@ def test_a_key_can_hand_out_what_it_has_where_delegation_is_allowed(key_class: K
         assert exceed(wanted, share(own, key_class), Delegation.ALLOWED) is None
 
 
-BASE = Share(class_name="gold", owner=ALICE, scopes=("a:*", MANAGE), ends_at=NOW + DAY)
+MINUTE = timedelta(minutes=1)
+LIMIT = RateLimit(name="minute", requests=10, window=MINUTE)
+BASE = Share(class_name="gold", owner=ALICE, scopes=("a:*", MANAGE), ends_at=NOW + DAY, limits=(LIMIT,))
 
 
 @pytest.mark.parametrize(
@@ -121,6 +123,11 @@ BASE = Share(class_name="gold", owner=ALICE, scopes=("a:*", MANAGE), ends_at=NOW
         ({"scopes": ("*",)}, "scope"),
         ({"scopes": (MANAGE,)}, "may manage keys"),
         ({"ends_at": None}, "longer"),
+        ({"limits": ()}, "more often"),
+        ({"limits": (replace(LIMIT, requests=11),)}, "more often"),
+        ({"limits": (replace(LIMIT, window=MINUTE / 2),)}, "more often"),
+        ({"limits": (replace(LIMIT, window=None),)}, "more often"),
+        ({"limits": (replace(LIMIT, name="day"),)}, "more often"),
         ({"ends_at": NOW + DAY + timedelta(seconds=1)}, "longer"),
     ],
 )
@@ -133,9 +140,10 @@ def test_each_fence_says_what_to_ask_for_instead(change: dict[str, object], sayi
     assert saying in excess.message
 
 
-def test_fewer_groups_are_no_more() -> None:
-    """A key may hand out one that acts for its owner with fewer of the groups."""
-    wanted = replace(BASE, scopes=("a:read",), owner=Owner(user="alice"))
+def test_less_is_no_more() -> None:
+    """A key may hand out one that acts for its owner with fewer of the groups, and asks less often."""
+    limits = (replace(LIMIT, requests=9, window=2 * MINUTE), replace(LIMIT, name="day"))
+    wanted = replace(BASE, scopes=("a:read",), owner=Owner(user="alice"), limits=limits)
     assert exceed(wanted, BASE, Delegation.REFUSED) is None
 
 
@@ -143,7 +151,7 @@ def test_fewer_groups_are_no_more() -> None:
     ("expires_at", "ttl", "end"),
     [
         (None, None, NOW + 9 * DAY),
-        (None, DAY, NOW + DAY),
+        (None, 9 * DAY, NOW + 9 * DAY),
         (NOW + 2 * DAY, None, NOW + 2 * DAY),
         (NOW + 99 * DAY, None, NOW + 99 * DAY),
     ],
@@ -152,7 +160,10 @@ def test_an_end_is_the_caller_s_own_unless_one_is_asked_for(
     expires_at: datetime | None, ttl: timedelta | None, end: datetime
 ) -> None:
     """A ttl becomes an instant, or each rotation would move it past the end of the caller."""
-    assert fit_end(expires_at, ttl, NOW + 9 * DAY, NOW) == end
+    plain, short = KeyClass(name="gold"), KeyClass(name="gold", default_lifetime=3 * DAY)
+    assert fit_end(expires_at, ttl, plain, NOW + 9 * DAY, NOW) == end
+    is_asked_for = expires_at is not None or ttl is not None
+    assert fit_end(expires_at, ttl, short, NOW + 9 * DAY, NOW) == (end if is_asked_for else NOW + 3 * DAY)
 
 
 @pytest.mark.parametrize(

@@ -4,12 +4,13 @@ import hashlib
 import json
 import random
 import re
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from keywright.console.callers.caller import Caller
 from keywright.console.service.wanted import NewKey
-from keywright.domain.times import format_duration, format_instant
+from keywright.domain.times import format_duration, format_instant, parse_instant
 from keywright.kube.resources import APIKEYS
 
 __all__ = ["IDEMPOTENCY_ANNOTATION", "Mark", "default_owner", "is_as_asked", "mark", "to_manifest"]
@@ -18,7 +19,7 @@ IDEMPOTENCY_ANNOTATION = "keywright.dev/idempotency"
 REMOVE_AFTER = "5m"
 MOST_GROUPS = 16
 # What a key can do, and for how long: none of it may have come from elsewhere.
-_RIGHTS = frozenset({"role", "scopes", "expiresAt", "ttl"})
+_RIGHTS = frozenset({"role", "scopes", "ttl", "rateLimits"})
 _SAID = _RIGHTS | {"className", "owner"}
 _PRINTABLE = re.compile(r"(?=.{1,253}\Z)[!-~](?:[ -~]*[!-~])?", re.ASCII)
 
@@ -69,7 +70,13 @@ def default_owner(caller: Caller) -> dict[str, Any] | None:
     return {"user": caller.user} | ({"groups": groups[:MOST_GROUPS]} if groups else {})
 
 
-def to_manifest(new: NewKey, name: str, owner: dict[str, Any] | None, marked: Mark) -> dict[str, Any]:
+def to_manifest(
+    new: NewKey,
+    name: str,
+    owner: dict[str, Any] | None,
+    marked: Mark,
+    rate_limits: Sequence[dict[str, Any]] = (),
+) -> dict[str, Any]:
     """The ApiKey: delivered once, into a Secret that goes by itself should nobody fetch it."""
     spec: dict[str, Any] = {
         "displayName": new.display_name,
@@ -80,6 +87,7 @@ def to_manifest(new: NewKey, name: str, owner: dict[str, Any] | None, marked: Ma
         "owner": new.owner.model_dump(exclude_none=True) if new.owner is not None else owner,
         "expiresAt": format_instant(new.expires_at) if new.expires_at is not None else None,
         "ttl": format_duration(new.ttl) if new.ttl is not None else None,
+        "rateLimits": list(rate_limits),
         "secret": {"delivery": "Once", "removeAfter": REMOVE_AFTER},
     }
     return {
@@ -94,7 +102,11 @@ def is_as_asked(found: dict[str, Any], manifest: dict[str, Any]) -> bool:
     """Whether an ApiKey is still what this request would make: an annotation is for anybody to write."""
     wanted, spec = manifest["spec"], found["spec"]
     is_once = (spec.get("secret") or {}).get("delivery") == wanted["secret"]["delivery"]
-    return is_once and all(spec.get(each) == wanted.get(each) for each in _SAID if each in wanted or each in _RIGHTS)
+    # A ttl that became an instant was nearer when the request came first.
+    end, latest = spec.get("expiresAt"), wanted.get("expiresAt")
+    ends = end == latest or (end is not None and latest is not None and parse_instant(end) <= parse_instant(latest))
+    said = (each for each in _SAID if each in wanted or each in _RIGHTS)
+    return is_once and ends and all(spec.get(each) == wanted.get(each) for each in said)
 
 
 def _digest(parts: Any) -> str:

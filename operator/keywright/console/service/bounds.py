@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 
 from keywright.console.callers.caller import Bounds
-from keywright.domain.apikey import InvalidSpec, KeySpec, Owner, Status
+from keywright.domain.apikey import InvalidSpec, KeySpec, Owner, RateLimit, Status
 from keywright.domain.keyclass import Delegation, KeyClass
 from keywright.domain.scopes import closure, common, is_covered
 
@@ -28,13 +28,14 @@ class Excess:
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Share:
     """What a key has, or is to have. ``scopes`` are patterns with what they include. ``ends_at`` is the last moment
-    that it, and each key that replaces it by itself, can work; ``None``: for ever.
+    that it, and each key that replaces it by itself, can work; ``None``: for ever. ``limits`` are those in force.
     """
 
     class_name: str
     owner: Owner | None
     scopes: tuple[str, ...]
     ends_at: datetime | None
+    limits: tuple[RateLimit, ...] = ()
 
 
 def held(bounds: Bounds, owner: Owner, spec: KeySpec | InvalidSpec, status: Status, key_class: KeyClass) -> Share:
@@ -49,6 +50,7 @@ def held(bounds: Bounds, owner: Owner, spec: KeySpec | InvalidSpec, status: Stat
         owner=owner,
         scopes=(*bounds.scopes, *own),
         ends_at=bounds.expires_at,
+        limits=status.effective.rate_limits if status.effective is not None else (),
     )
 
 
@@ -75,16 +77,23 @@ def exceed(wanted: Share, own: Share, delegation: Delegation) -> Excess | None:
         )
     if own.ends_at is not None and (wanted.ends_at is None or wanted.ends_at > own.ends_at):
         return Excess("A key hands out no key that works longer than it does itself: ask for an earlier end.")
+    if not all(any(_is_as_tight(each, limit) for each in wanted.limits) for limit in own.limits):
+        return Excess("A key hands out no key that may ask more often than it does itself.")
     return None
 
 
-def fit_end(expires_at: datetime | None, ttl: timedelta | None, own_end: datetime, now: datetime) -> datetime:
-    """The end to ask for where there has to be one: as asked, else the caller's own. A ttl becomes an instant, because
-    it counts anew from each rotation.
+def fit_end(
+    expires_at: datetime | None, ttl: timedelta | None, key_class: KeyClass, own_end: datetime, now: datetime
+) -> datetime:
+    """The end to ask for where there has to be one: as asked, else the class's default, but not after the caller's own.
+    A ttl becomes an instant, because it counts anew from each rotation.
     """
     if expires_at is not None:
         return expires_at
-    return own_end if ttl is None else (now + ttl).replace(microsecond=0)
+    if ttl is not None:
+        return (now + ttl).replace(microsecond=0)
+    default = key_class.default_lifetime
+    return own_end if default is None else min(own_end, (now + default).replace(microsecond=0))
 
 
 def last_end(spec: KeySpec, key_class: KeyClass, now: datetime) -> datetime | None:
@@ -99,6 +108,12 @@ def last_end(spec: KeySpec, key_class: KeyClass, now: datetime) -> datetime | No
 
 def _named(role: str | None, scopes: Iterable[str], key_class: KeyClass) -> tuple[str, ...]:
     return (*key_class.roles.get(role or "", ()), *scopes)
+
+
+def _is_as_tight(wanted: RateLimit, own: RateLimit) -> bool:
+    """Whether one limit is of the same name and lets no more pass. A window that is not stated is the class's."""
+    is_as_long = wanted.window == own.window or (wanted.window or timedelta()) >= (own.window or timedelta.max)
+    return wanted.name == own.name and wanted.requests <= own.requests and is_as_long
 
 
 def _is_within(wanted: Owner | None, own: Owner | None) -> bool:

@@ -8,9 +8,9 @@ from keywright.console.callers.caller import Caller
 from keywright.console.problems import ProblemError
 from keywright.console.service.acting import Acting, Manifest
 from keywright.console.service.asking import Mark, default_owner, is_as_asked, mark, to_manifest
+from keywright.console.service.fences import Fitted
 from keywright.console.service.finding import Finder
 from keywright.console.service.handing_over import ALREADY_DELIVERED, Deadline, HandOver
-from keywright.console.service.wanted import NewKey
 from keywright.domain.plainkey import PlainKey
 from keywright.kube.resources import APIKEYS
 
@@ -40,16 +40,17 @@ class Creating:
         self._finder = finder
         self._hand_over = HandOver(acting)
 
-    async def create(self, namespace: str, new: NewKey, idempotency_key: str | None) -> Made:
+    async def create(self, namespace: str, fitted: Fitted, idempotency_key: str | None) -> Made:
         """Make it. Whatever fails, or is cancelled, after the ApiKey was made, takes it back.
 
         Raises:
             ProblemError: if it cannot be made, or was made and shown before.
 
         """
-        marked = mark(self._caller, namespace, new, idempotency_key)
+        new = fitted.new
+        marked = mark(self._caller, namespace, fitted.asked, idempotency_key)
         name = new.name or marked.name
-        manifest = to_manifest(new, name, default_owner(self._caller), marked)
+        manifest = to_manifest(new, name, default_owner(self._caller), marked, fitted.rate_limits)
         deadline = Deadline()
         # A task of its own: a request that is cancelled would leave open whether something was made.
         posting = asyncio.create_task(self._post(namespace, manifest, marked))

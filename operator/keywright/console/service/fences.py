@@ -1,13 +1,15 @@
 """Holding what a caller by key asks for against what its key has. Others are held by Kubernetes alone."""
 
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
+from typing import Any
 
 from keywright.api.apikey import read_spec
 from keywright.api.status import read_status
 from keywright.console.callers.caller import Bounds, Caller
 from keywright.console.problems import ProblemError
 from keywright.console.service.acting import Acting, Manifest
-from keywright.console.service.bounds import Share, asked_by, exceed, fit_end, held, last_end
+from keywright.console.service.bounds import Excess, Share, asked_by, exceed, fit_end, held, last_end
 from keywright.console.service.classes import Classes
 from keywright.console.service.finding import nothing
 from keywright.console.service.handing_over import read
@@ -16,7 +18,16 @@ from keywright.domain.apikey import Owner, Status
 from keywright.domain.keyclass import KeyClass
 from keywright.kube.resources import APIKEYS
 
-__all__ = ["Fences"]
+__all__ = ["Fences", "Fitted"]
+
+
+@dataclass(frozen=True, slots=True)
+class Fitted:
+    """A wish as it was ``asked``, and within its bounds, and the tighter limits of its maker as manifests have them."""
+
+    asked: NewKey
+    new: NewKey
+    rate_limits: tuple[Manifest, ...] = ()
 
 
 class Fences:
@@ -40,7 +51,7 @@ class Fences:
                 403, "insufficient_scope", "The key may not change keys: it lacks the scope keys:manage."
             )
 
-    async def fit(self, new: NewKey) -> NewKey:
+    async def fit(self, new: NewKey) -> Fitted:
         """What is asked for, with what a caller by key leaves out filled in.
 
         Raises:
@@ -49,20 +60,23 @@ class Fences:
         """
         bounds = self._caller.bounds
         if bounds is None:
-            return new
-        owner = self._owner()
-        wanted_owner = Owner(user=new.owner.user, groups=tuple(new.owner.groups or ())) if new.owner else owner
+            return Fitted(new, new)
         if new.class_name not in (None, bounds.class_name):
-            # Asked for by name, another class might be looked up, and its absence told.
+            # Looked up, it would tell whether there is such a class.
             raise ProblemError(403, "forbidden", "A key hands out keys of its own class only: leave className out.")
-        key_class = await self._class_of(bounds)
-        fitted = new.model_copy(update={"class_name": bounds.class_name})
+        key_class = await self._classes.get(bounds.class_name)
+        changes: dict[str, Any] = {"class_name": bounds.class_name}
         if bounds.expires_at is not None:
-            end = fit_end(new.expires_at, new.ttl, bounds.expires_at, datetime.now(UTC))
-            fitted = fitted.model_copy(update={"expires_at": end, "ttl": None})
-        wanted = asked_by(fitted.role, fitted.scopes, key_class, owner=wanted_owner, ends_at=fitted.expires_at)
-        await self._check(wanted, bounds, key_class)
-        return fitted
+            end = fit_end(new.expires_at, new.ttl, key_class, bounds.expires_at, datetime.now(UTC))
+            changes |= {"expires_at": end, "ttl": None}
+        fitted = new.model_copy(update=changes)
+        owner = Owner(user=new.owner.user, groups=tuple(new.owner.groups or ())) if new.owner else self._owner()
+        own = await self._own(bounds)
+        share = self._held(own, bounds, key_class)
+        wanted = asked_by(fitted.role, fitted.scopes, key_class, owner=owner, ends_at=fitted.expires_at)
+        # It gets the limits that the key itself was given.
+        _refuse(exceed(replace(wanted, limits=share.limits), share, key_class.delegation))
+        return Fitted(new, fitted, tuple(own["spec"].get("rateLimits") or ()))
 
     async def check_handing_out(self, found: Manifest) -> None:
         """Refuse to let a caller by key have, or bring back, a key that it could not have made.
@@ -75,33 +89,29 @@ class Fences:
         if bounds is None:
             return
         spec, status = read(found)
-        key_class = await self._class_of(bounds)
-        asked = asked_by(
-            spec.role,
-            spec.scopes,
-            key_class,
-            owner=spec.owner,
-            ends_at=last_end(spec, key_class, datetime.now(UTC)),
-        )
-        wanted = Share(
+        key_class = await self._classes.get(bounds.class_name)
+        end = last_end(spec, key_class, datetime.now(UTC))
+        wanted = replace(
+            asked_by(spec.role, spec.scopes, key_class, owner=spec.owner, ends_at=end),
             class_name=status.class_name or spec.class_name or "",
-            owner=asked.owner,
-            scopes=asked.scopes,
-            ends_at=asked.ends_at,
+            limits=status.effective.rate_limits if status.effective is not None else (),
         )
-        await self._check(wanted, bounds, key_class)
+        _refuse(exceed(wanted, self._held(await self._own(bounds), bounds, key_class), key_class.delegation))
 
-    async def _check(self, wanted: Share, bounds: Bounds, key_class: KeyClass) -> None:
+    async def _own(self, bounds: Bounds) -> Manifest:
+        """The ApiKey of the key that asks."""
         own = await self._acting.find(APIKEYS, bounds.namespace, bounds.name)
         if own is None:
             raise nothing()
-        share = held(bounds, self._owner(), read_spec(own), read_status(own) or Status(), key_class)
-        excess = exceed(wanted, share, key_class.delegation)
-        if excess is not None:
-            raise ProblemError(403, "forbidden", excess.message)
+        return own
 
-    async def _class_of(self, bounds: Bounds) -> KeyClass:
-        return await self._classes.get(bounds.class_name)
+    def _held(self, own: Manifest, bounds: Bounds, key_class: KeyClass) -> Share:
+        return held(bounds, self._owner(), read_spec(own), read_status(own) or Status(), key_class)
 
     def _owner(self) -> Owner:
         return Owner(user=self._caller.user, groups=self._caller.groups)
+
+
+def _refuse(excess: Excess | None) -> None:
+    if excess is not None:
+        raise ProblemError(403, "forbidden", excess.message)
