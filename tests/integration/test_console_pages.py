@@ -233,7 +233,7 @@ def test_odd_addresses_are_pages_that_say_so(client: Client, token: str, namespa
         f"/keys/{namespace}/new?class=nonsense",
     ):
         page = client.get(path)
-        assert page.status < 500, path
+        assert page.status < 500, (path, page.text)
         assert page.fields["content-type"].startswith(("text/html", "application/problem+json")) or page.status == 303
         assert "Traceback" not in page.text
 

@@ -8,6 +8,7 @@ from fastapi.responses import Response
 
 from keywright.console.pages.expiries import choices, last_date
 from keywright.console.pages.forms import Filled, blank, new_request_id, read_filled, to_new_key
+from keywright.console.pages.parameters import Namespace
 from keywright.console.pages.refusals import PageRoute, Refusal
 from keywright.console.pages.rendering import render
 from keywright.console.pages.viewers import receive, service_for, view
@@ -20,7 +21,7 @@ router = APIRouter(route_class=PageRoute)
 
 
 @router.get("/keys/{namespace}/new")
-async def ask_for_key(request: Request, namespace: str) -> Response:
+async def ask_for_key(request: Request, namespace: Namespace) -> Response:
     """The form, for the class that the address names or the default one."""
     viewer = await view(request)
     classes = await service_for(request, viewer).classes()
@@ -29,7 +30,7 @@ async def ask_for_key(request: Request, namespace: str) -> Response:
 
 
 @router.post("/keys/{namespace}/new")
-async def make_key(request: Request, namespace: str) -> Response:
+async def make_key(request: Request, namespace: Namespace) -> Response:
     """The key is in this answer and in no other. Sent again, the form makes no second one."""
     viewer, form = await receive(request)
     service = service_for(request, viewer)

@@ -6,6 +6,7 @@ from fastapi.responses import RedirectResponse, Response
 from keywright.console.pages.actions import GRACES, Action, Verb, action_of, actions_for, notice_of
 from keywright.console.pages.addresses import address, keys_address
 from keywright.console.pages.forms import Form
+from keywright.console.pages.parameters import KeyReference, Namespace
 from keywright.console.pages.refusals import PageRoute, Refusal
 from keywright.console.pages.rendering import render
 from keywright.console.pages.viewers import receive, service_for, view
@@ -20,7 +21,7 @@ router = APIRouter(route_class=PageRoute)
 
 
 @router.get("/keys/{namespace}/{name}")
-async def show_key(request: Request, namespace: str, name: str) -> Response:
+async def show_key(request: Request, namespace: Namespace, name: KeyReference) -> Response:
     """All there is to say about a key, but for the key."""
     viewer = await view(request)
     service = service_for(request, viewer)
@@ -36,7 +37,7 @@ async def show_key(request: Request, namespace: str, name: str) -> Response:
 
 
 @router.get("/keys/{namespace}/{name}/{verb}")
-async def confirm(request: Request, namespace: str, name: str, verb: Verb) -> Response:
+async def confirm(request: Request, namespace: Namespace, name: KeyReference, verb: Verb) -> Response:
     """Asks whether it shall be done. Looking at it does nothing."""
     viewer = await view(request)
     key = await service_for(request, viewer).get(namespace, name)
@@ -44,7 +45,7 @@ async def confirm(request: Request, namespace: str, name: str, verb: Verb) -> Re
 
 
 @router.post("/keys/{namespace}/{name}/{verb}")
-async def act(request: Request, namespace: str, name: str, verb: Verb) -> Response:
+async def act(request: Request, namespace: Namespace, name: KeyReference, verb: Verb) -> Response:
     """Done, and a page about it; or asked again with the refusal."""
     viewer, form = await receive(request)
     service = service_for(request, viewer)

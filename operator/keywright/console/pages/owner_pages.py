@@ -4,6 +4,7 @@ from fastapi import APIRouter, Request
 from fastapi.responses import RedirectResponse, Response
 
 from keywright.console.pages.addresses import owner_address
+from keywright.console.pages.parameters import OwnerName
 from keywright.console.pages.refusals import PageRoute
 from keywright.console.pages.rendering import render
 from keywright.console.pages.viewers import receive, service_for, view
@@ -22,7 +23,7 @@ async def ask_for_owner(request: Request) -> Response:
 
 
 @router.get("/users/{owner:path}")
-async def show_owner(request: Request, owner: str) -> Response:
+async def show_owner(request: Request, owner: OwnerName) -> Response:
     """His keys; with ``?confirm=revoke`` the question whether all of them shall be revoked, which names them."""
     viewer = await view(request)
     keys = await service_for(request, viewer).keys_of(owner)
@@ -32,7 +33,7 @@ async def show_owner(request: Request, owner: str) -> Response:
 
 
 @router.post("/users/{owner:path}")
-async def revoke_all(request: Request, owner: str) -> Response:
+async def revoke_all(request: Request, owner: OwnerName) -> Response:
     """Says of each key what has become of it."""
     viewer, form = await receive(request)
     service = service_for(request, viewer)

@@ -1,8 +1,11 @@
 """The table of a namespace's keys."""
 
+from collections.abc import Sequence
+
 from fastapi import APIRouter, Request
 from fastapi.responses import Response
 
+from keywright.console.callers.people import SERVICE_ACCOUNT
 from keywright.console.pages.actions import notice_of
 from keywright.console.pages.listing import STATUSES, gather, read_asked
 from keywright.console.pages.refusals import PageRoute, Refusal
@@ -22,7 +25,7 @@ async def show_keys(request: Request) -> Response:
     service = service_for(request, viewer)
     asked = read_asked(request.query_params)
     namespaces = await service.namespaces()
-    namespace = request.query_params.get("namespace") or (namespaces[0] if namespaces else "")
+    namespace = request.query_params.get("namespace") or _first_choice(namespaces, viewer.caller.user)
     listing, problem = None, None
     if namespace:
         try:
@@ -35,7 +38,7 @@ async def show_keys(request: Request) -> Response:
         request,
         "keys.html",
         status=200 if problem is None else problem.status,
-        namespaces=namespaces if namespace in namespaces or not namespace else sorted({*namespaces, namespace}),
+        namespaces=sorted({*namespaces, namespace} - {""}) if namespaces else [],
         namespace=namespace,
         statuses=STATUSES,
         asked=asked,
@@ -43,3 +46,11 @@ async def show_keys(request: Request) -> Response:
         problem=Refusal.of(problem) if problem is not None else None,
         notice=notice_of(request.query_params.get("done", "")),
     )
+
+
+def _first_choice(namespaces: Sequence[str], user: str) -> str:
+    """An account's own namespace, if it may be that; else the first."""
+    home = user.removeprefix(SERVICE_ACCOUNT).partition(":")[0] if user.startswith(SERVICE_ACCOUNT) else ""
+    if home in namespaces or not namespaces:
+        return home
+    return namespaces[0]
