@@ -128,13 +128,13 @@ def restricted(admin: Kube, namespace: str) -> str:
 
 
 @pytest.fixture(scope="module")
-def workspaces(admin: Kube) -> Iterator[None]:
-    """The namespaces that the variants name."""
+def workspaces(own_admin: Kube) -> Iterator[None]:
+    """The namespaces that the variants name, where no other test has left an account or a role."""
     for name in ("payments", "orders"):
-        admin.request("POST", "/api/v1/namespaces", {"metadata": {"name": name}})
+        own_admin.request("POST", "/api/v1/namespaces", {"metadata": {"name": name}})
     yield
     for name in ("payments", "orders"):
-        admin.request("DELETE", f"/api/v1/namespaces/{name}")
+        own_admin.request("DELETE", f"/api/v1/namespaces/{name}")
 
 
 def comparable(manifests: dict[str, Manifest]) -> dict[str, Manifest]:
@@ -158,19 +158,19 @@ def test_both_ways_install_the_same(rendered: dict[str, str]) -> None:
 
 
 @pytest.mark.usefixtures("workspaces")
-def test_the_api_server_takes_it(plane: ControlPlane, rendered: dict[str, str]) -> None:
+def test_the_api_server_takes_it(own_plane: ControlPlane, rendered: dict[str, str]) -> None:
     """Strictly: no unknown field, no doubled one, no warning."""
     for text in rendered.values():
-        done = kubectl(plane, "apply", "--dry-run=server", "--validate=strict", "-f", "-", text=text)
+        done = kubectl(own_plane, "apply", "--dry-run=server", "--validate=strict", "-f", "-", text=text)
         assert (done.returncode, done.stderr) == (0, "")
 
 
 @pytest.mark.usefixtures("workspaces")
-def test_the_api_server_takes_every_option(plane: ControlPlane, tools: PackagingTools) -> None:
+def test_the_api_server_takes_every_option(own_plane: ControlPlane, tools: PackagingTools) -> None:
     """Every switch of the chart but those for kinds that it does not know."""
     for options in (EXTRAS, EVERYWHERE):
         text = helm_template(tools, *options)
-        done = kubectl(plane, "apply", "--dry-run=server", "--validate=strict", "-f", "-", text=text)
+        done = kubectl(own_plane, "apply", "--dry-run=server", "--validate=strict", "-f", "-", text=text)
         assert (done.returncode, done.stderr) == (0, "")
 
 
