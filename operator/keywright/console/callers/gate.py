@@ -2,6 +2,7 @@
 
 import base64
 import json
+import logging
 import re
 from dataclasses import dataclass
 
@@ -18,6 +19,8 @@ from keywright.console.callers.tokens import Tokens
 from keywright.console.problems import ProblemError
 
 __all__ = ["Callers", "Visitor"]
+
+logger = logging.getLogger(__name__)
 
 AUTHORIZATION = b"authorization"
 _BEARER = b"bearer"
@@ -112,6 +115,7 @@ class Callers:
         else:
             caller, until = await self._of_token(text), _ends_at(text)
         self._rates.charge(caller)
+        logger.info("%s: signed in", caller)
         return caller, self.sessions.issue(caller, until)
 
     def _read(self, request: Request) -> tuple[Caller | None, bytes | None, list[Field]]:
