@@ -27,6 +27,7 @@ _BEARER = b"bearer"
 _LIKE_A_JWT = re.compile(rb"eyJ[\w-]*\.[\w-]+\.[\w-]+", re.ASCII)
 # Mistyped or cut off as it may be, a key never goes to the API server as a token would: some write down what they
 # review.
+_A_WHOLE_KEY = re.compile(rb"_[0-9A-Za-z]{12}_[0-9A-Za-z]{48}")
 _LIKE_A_KEY = re.compile(rb"\A\s*[a-z][a-z0-9]*(?:_[A-Za-z0-9]*)+\s*\Z|_[0-9A-Za-z]{12}_[0-9A-Za-z]{8}")
 
 
@@ -140,7 +141,8 @@ class Callers:
         return self._keys is None or not _is_like_a_key(text)
 
     async def _of_token(self, text: bytes) -> Caller:
-        if self._tokens is None:
+        # Where no keys are taken, opaque tokens may look like the beginning of one, but not like the whole.
+        if self._tokens is None or (_LIKE_A_JWT.fullmatch(text) is None and _A_WHOLE_KEY.search(text) is not None):
             raise self._nobody()
         return await self._tokens.identify(text.decode("latin-1"))
 
