@@ -7,6 +7,7 @@ import secrets
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
@@ -15,12 +16,13 @@ from playwright.sync_api import Browser, Error, Page, expect
 from keywright.console.callers.caller import Caller
 from keywright.console.callers.sessions import Sessions
 from keywright_local import ControlPlane
+from keywright_local.certificates import CertificateAuthority
 from tests.integration.conftest import Namespaces
 from tests.support.browser import Scheme, Visit, assert_accessible, browse, keep, visiting
 from tests.support.console import Console, console, console_account, make_account, serve
 from tests.support.kube import Kube, eventually
 from tests.support.people import allowed, bind, bind_cluster
-from tests.support.processes import Process, get
+from tests.support.processes import Process, get, verifier
 
 PLAIN = re.compile(r"kw_live_[0-9A-Za-z]{12}_[0-9A-Za-z]{49}")
 HOSTILE = "<script>document.title='x'</script>\"'><img src=//evil.example/x>\u202egnp.exe " + "w" * 60
@@ -152,6 +154,7 @@ def test_a_key_signs_in_within_its_bounds(
     admin.wait(namespace, "reader", Active="True")
     page = visit.sign_in(admin.plain_key(namespace, "reader"))
     expect(page.get_by_role("row", name="reader")).to_be_visible()
+    expect(page.get_by_role("link", name="Generate new key")).to_have_count(0)
     expect(page.get_by_text("foreign")).to_have_count(0)
     visit.open(f"/keys/{namespace}/foreign")
     expect(page.get_by_role("heading", name="There is no such key")).to_be_visible()
@@ -357,6 +360,62 @@ def test_a_rotation_sent_again_rotates_nothing(
         assert new not in page.content()
         (made,) = admin.list(person.namespace)
         assert len(made["status"]["keys"]) == 2
+
+
+def test_the_use_of_a_replaced_key_is_marked(
+    plane: ControlPlane, visit: Visit, person: Person, admin: Kube, tmp_path: Path
+) -> None:
+    """In the table in words, and on the key's page beside its end, as soon as a verifier has told of it."""
+    page = visit.sign_in(person.token)
+    old = generate(page, person.namespace, "still used")
+    page.get_by_role("link", name="show the key's page").click()
+    page.get_by_role("link", name="Rotate").click()
+    page.get_by_role("button", name="Rotate").click()
+    expect(page.get_by_role("heading", name="The new key of still used")).to_be_visible()
+    flags = ("--usage-interval", "1s")
+    with verifier(plane.kubeconfig, tmp_path / "log", *flags, namespaces=[person.namespace]) as (_, listen, _admin):
+
+        def is_marked() -> bool:
+            accepted(listen, old)
+            visit.open(f"/?namespace={person.namespace}&status=old+key+in+use")
+            return page.get_by_role("row", name="⚠ Active (old key in use)").count() == 1
+
+        eventually(is_marked, within=60)
+    page.get_by_role("link", name="still used").click()
+    expect(page.get_by_text(f"The old key {old.split('_')[2]} still works.").locator("..")).to_contain_text("last used")
+
+
+def test_a_key_that_lies_in_a_secret_is_rotated_into_it(
+    visit: Visit, person: Person, admin: Kube, verifying: str
+) -> None:
+    """What kubectl or GitOps has made is not shown: the page says where the new key is."""
+    admin.apikey(person.namespace, "in-secret", className="standard")
+    admin.wait(person.namespace, "in-secret", Active="True")
+    page = visit.sign_in(person.token, f"/keys/{person.namespace}/in-secret/rotate")
+    page.get_by_role("button", name="Rotate").click()
+    expect(page.get_by_text("The new one is delivered into its Kubernetes Secret.")).to_be_visible()
+    new = admin.plain_key(person.namespace, "in-secret")
+    assert new not in page.content()
+    eventually(lambda: accepted(verifying, new))
+
+
+def test_over_tls_the_cookie_is_bound_to_the_host(
+    plane: ControlPlane, chromium: Browser, person: Person, admin: Kube, tmp_path: Path
+) -> None:
+    """No other host, and nothing without TLS, can set it or get it."""
+    now = datetime.now(UTC)
+    server = CertificateAuthority.create("console", now=now).issue_for_server(["localhost"], ["127.0.0.1"], now=now)
+    (tmp_path / "crt").write_bytes(server.public)
+    (tmp_path / "key").write_bytes(server.private)
+    account = console_account(plane, admin, everywhere=True)
+    flags = ("--tls-cert", str(tmp_path / "crt"), "--tls-key", str(tmp_path / "key"))
+    with (
+        console(account, tmp_path / "log", *flags) as service,
+        visiting(chromium, f"https://{service.address}", ignore_https_errors=True) as visit,
+    ):
+        visit.sign_in(person.token)
+        (cookie,) = visit.context.cookies()
+        assert (cookie["name"], cookie["secure"], cookie["path"]) == ("__Host-keywright", True, "/")
 
 
 def test_the_table_is_searched_and_filtered(visit: Visit, person: Person, admin: Kube) -> None:
@@ -600,7 +659,7 @@ def test_hostile_texts_are_text(visit: Visit, person: Person, admin: Kube) -> No
 
 @pytest.fixture
 def pictures() -> Path | None:
-    """Where pictures for the guide go, if somebody asks for them: make console-pictures."""
+    """Where pictures for the guide go, if somebody asks for them: KEYWRIGHT_PICTURES=docs/images."""
     named = os.environ.get("KEYWRIGHT_PICTURES")
     return Path(named) if named else None
 

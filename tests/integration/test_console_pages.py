@@ -234,7 +234,7 @@ def test_odd_addresses_are_pages_that_say_so(client: Client, token: str, namespa
     ):
         page = client.get(path)
         assert page.status < 500, (path, page.text)
-        assert page.fields["content-type"].startswith(("text/html", "application/problem+json")) or page.status == 303
+        assert page.status == 303 or page.fields["content-type"].startswith(("text/html", "application/problem+json"))
         assert "Traceback" not in page.text
 
 

@@ -275,3 +275,35 @@ def test_without_impersonation(
             return found.status == 503 and "keywright-console-acting" in found.body["detail"]
 
         eventually(look, within=30)
+
+
+def test_api_servers_before_constrained_impersonation(
+    own_plane: ControlPlane, own_admin: Kube, make_namespace: Namespaces, tmp_path: Path
+) -> None:
+    """The older verb, for people that the role names: it does for them, and the others are told what is missing."""
+    namespace = make_namespace(own_admin)
+    make_account(own_admin, namespace, "service", "keywright-verifier", "keywright-usage-publisher")
+    rules = [
+        {"apiGroups": [""], "resources": ["users"], "verbs": ["impersonate"], "resourceNames": ["alice", "bob"]},
+        {"apiGroups": [""], "resources": ["groups"], "verbs": ["impersonate"], "resourceNames": ["dev"]},
+    ]
+    roles = "/apis/rbac.authorization.k8s.io/v1/clusterroles"
+    own_admin.request("POST", roles, {"metadata": {"name": "named"}, "rules": rules})
+    binding = {
+        "metadata": {"name": "named"},
+        "roleRef": {"apiGroup": "rbac.authorization.k8s.io", "kind": "ClusterRole", "name": "named"},
+        "subjects": [{"kind": "ServiceAccount", "name": "service", "namespace": namespace}],
+    }
+    own_admin.request("POST", "/apis/rbac.authorization.k8s.io/v1/clusterrolebindings", binding)
+    for user in ("alice", "carol"):
+        bind(own_admin, namespace, user, "view")
+    kubeconfig = own_plane.kubeconfig_for_service_account(namespace, "service")
+    flags = ("--proxy-from", "127.0.0.1/32", "--proxy-user-header", "X-User", "--proxy-groups-header", "X-Groups")
+    with console(kubeconfig, tmp_path / "log", *flags, "--usage", "off", namespaces=[namespace]) as service:
+        keys = f"/v1/namespaces/{namespace}/keys"
+
+        def ask(user: str, groups: str = "dev") -> int:
+            return service.ask("GET", keys, headers={"X-User": user, "X-Groups": groups}).status
+
+        eventually(lambda: ask("alice") == 200, within=30)
+        assert (ask("bob"), ask("carol"), ask("alice", "dev,ops")) == (403, 503, 503)

@@ -25,6 +25,11 @@ class Viewer:
     csrf: str
     may_sign_out: bool
 
+    @property
+    def may_change(self) -> bool:
+        """Whether a key's scope stands in the way; what Kubernetes says is known when it is tried."""
+        return self.caller.bounds is None or self.caller.bounds.may_manage
+
 
 async def view(request: Request) -> Viewer:
     """Whoever looks.

@@ -1,0 +1,250 @@
+"""What pages say of times, lives, ends and refusals. Pure: values in, words out."""
+
+from datetime import UTC, date, datetime, timedelta
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from keywright.api.standing import Tone
+from keywright.console.callers.caller import Caller
+from keywright.console.pages import actions, addresses, distances, expiries, forms, lifebar, listing, words
+from keywright.console.problems import ProblemError
+from keywright.console.service.views import ClassView, ConditionView, EventView, KeyView, RoleView
+from keywright.domain.apikey import Delivery, Phase
+from keywright.domain.keyclass import Authorization, Delegation
+from keywright.domain.reasons import Reason
+
+NOW = datetime(2027, 1, 1, 12, tzinfo=UTC)
+DAY = timedelta(days=1)
+ALICE = Caller(user="alice@example.com")
+
+
+def key(**fields: Any) -> KeyView:
+    """A live key of ten days, with five to go."""
+    usual: dict[str, Any] = {
+        "namespace": "payments",
+        "name": "ci",
+        "uid": "u-1",
+        "display_name": "CI",
+        "description": "",
+        "class_name": "standard",
+        "role": None,
+        "scopes": (),
+        "owner": None,
+        "created_at": NOW - 5 * DAY,
+        "issued_at": NOW - 5 * DAY,
+        "last_used_at": None,
+        "expires_at": NOW + 5 * DAY,
+        "rotate_at": None,
+        "status": "Active",
+        "phase": Phase.ACTIVE,
+        "tone": Tone.PLAIN,
+        "is_over": False,
+        "suspended": False,
+        "revoked": False,
+        "current_key_id": None,
+        "masked_key": None,
+        "delivery": Delivery.ONCE,
+        "keys": (),
+        "conditions": (),
+        "version": "1",
+    }
+    return KeyView(**usual | fields)
+
+
+def key_class(**fields: Any) -> ClassView:
+    usual: dict[str, Any] = {
+        "name": "standard",
+        "is_default": True,
+        "roles": (),
+        "scopes": (),
+        "default_lifetime": None,
+        "max_lifetime": None,
+        "requires": (),
+        "authorization": Authorization.SCOPES,
+        "delegation": Delegation.REFUSED,
+    }
+    return ClassView(**usual | fields)
+
+
+@pytest.mark.parametrize(
+    ("span", "words"),
+    [
+        (timedelta(days=90), "90 days"),
+        (timedelta(hours=25), "25 hours"),
+        (timedelta(minutes=3, seconds=31), "4 minutes"),
+        (timedelta(seconds=1), "1 second"),
+        (timedelta(), "0 seconds"),
+    ],
+)
+def test_a_span_is_said_in_its_largest_unit(span: timedelta, words: str) -> None:
+    """To the nearest, and in whole words: screen readers read them."""
+    assert distances.say_span(span) == words
+
+
+def test_the_life_of_a_key_is_drawn_to_scale() -> None:
+    """Half its life is half the bar, and whoever does not see it is told the same."""
+    bar = lifebar.draw(key(last_used_at=NOW - DAY), NOW)
+    assert bar.spent == lifebar.WIDTH / 2
+    places = {each.kind: each.x for each in bar.marks}
+    assert places == {"begin": 0, "used": lifebar.WIDTH * 0.4, "now": lifebar.WIDTH / 2, "end": lifebar.WIDTH}
+    assert "last used 24 hours ago (2026-12-31 12:00 UTC)" in bar.summary
+    assert "ends in 5 days" in bar.summary
+
+
+@given(
+    st.datetimes(timezones=st.just(UTC)),
+    st.none() | st.datetimes(timezones=st.just(UTC)),
+    st.none() | st.datetimes(timezones=st.just(UTC)),
+    st.timedeltas(-20_000 * DAY, 20_000 * DAY).map(lambda each: NOW + each),
+)
+def test_no_life_is_drawn_beyond_its_bar(
+    issued: datetime, used: datetime | None, end: datetime | None, now: datetime
+) -> None:
+    """Whatever clocks say: a key from the future, an end before the issue, no end at all."""
+    bar = lifebar.draw(key(issued_at=issued, last_used_at=used, expires_at=end), now)
+    assert all(0 <= each.x <= lifebar.WIDTH for each in bar.marks)
+    assert 0 <= bar.spent <= lifebar.WIDTH
+
+
+@pytest.mark.parametrize(
+    ("fields", "values"),
+    [
+        ({}, ["90d", "30d", "7d", "date", "open"]),
+        ({"max_lifetime": "45d"}, ["30d", "7d", "date", "open"]),
+        ({"max_lifetime": "1h"}, ["date", "open"]),
+        ({"requires": ("expiresAt",)}, ["90d", "30d", "7d", "date"]),
+    ],
+)
+def test_ends_that_the_class_does_not_allow_are_not_offered(fields: dict[str, Any], values: list[str]) -> None:
+    """Presets within its longest life, and none where an end has to be stated."""
+    assert [each.value for each in expiries.choices(key_class(**fields))] == values
+
+
+@pytest.mark.parametrize(
+    ("fields", "label"),
+    [
+        ({}, "No end"),
+        ({"max_lifetime": "365d"}, "The longest that the class allows: 365 days"),
+        ({"default_lifetime": "90d", "max_lifetime": "365d"}, "As the class has it: 90 days"),
+    ],
+)
+def test_leaving_the_end_open_says_what_it_means(fields: dict[str, Any], label: str) -> None:
+    """Which is not the same in every class."""
+    assert expiries.choices(key_class(**fields))[-1].label == label
+
+
+def test_a_chosen_day_is_usable_to_its_end() -> None:
+    """And the last one that is offered is within the limit."""
+    assert expiries.end_of("2027-02-03") == datetime(2027, 2, 3, 23, 59, 59, tzinfo=UTC)
+    last = expiries.last_date(key_class(max_lifetime="7d"), NOW)
+    assert last == date(2027, 1, 7)
+    assert expiries.end_of(str(last)) <= NOW + 7 * DAY
+    assert expiries.last_date(key_class(), NOW) is None
+    assert expiries.last_date(key_class(max_lifetime="9999d"), datetime(9990, 1, 1, tzinfo=UTC)) is None
+
+
+@pytest.mark.parametrize("reason", list(Reason))
+def test_every_reason_has_plain_words(reason: Reason) -> None:
+    """An event says what happened to a key, not the name of a constant."""
+    event = EventView(reason=reason, message="", is_warning=False, at=NOW, count=1)
+    assert reason is Reason.PENDING or " " in words.tell(event)
+
+
+@pytest.mark.parametrize("condition_type", ["Ready", "Active", "Expiring", "Stalled", "SecretDelivered"])
+@pytest.mark.parametrize("status", ["True", "False", "Unknown"])
+def test_every_condition_has_a_sentence(condition_type: str, status: str) -> None:
+    """Also one that an operator of tomorrow may set."""
+    condition = ConditionView(type=condition_type, status=status, reason="x", message="", last_transition_at=NOW)
+    assert words.explain(condition).endswith(".")
+    unknown = condition.model_copy(update={"type": "Tomorrow"})
+    assert words.explain(unknown) == f"Tomorrow: {status}."
+
+
+def test_a_key_that_was_handed_out_misses_no_secret() -> None:
+    """Its Secret is gone on purpose, which reads as no fault."""
+    fields = {"type": "SecretDelivered", "status": "False", "message": "", "last_transition_at": NOW}
+    assert "handed out once" in words.explain(ConditionView(**fields | {"reason": "SecretWithdrawn"}))
+
+
+def test_only_what_makes_sense_can_be_done() -> None:
+    """Nothing brings back a revoked key, and a suspended one is resumed rather than suspended."""
+    verbs = {
+        name: [each.verb.value for each in actions.actions_for(key(**fields))]
+        for name, fields in {"live": {}, "paused": {"suspended": True}, "gone": {"revoked": True}}.items()
+    }
+    assert verbs == {
+        "live": ["rotate", "suspend", "revoke", "delete"],
+        "paused": ["rotate", "resume", "revoke", "delete"],
+        "gone": ["delete"],
+    }
+    assert actions.notice_of("nonsense") == ""
+
+
+@pytest.mark.parametrize(
+    "wanted", ["https://evil.example", "//evil.example", "/\\evil.example", "evil", "", "/a\nb", "/\t/evil.example"]
+)
+def test_no_address_of_another_site_is_led_to(wanted: str) -> None:
+    """The first page takes its place."""
+    assert addresses.local_address(wanted) == "/"
+
+
+def test_a_key_called_new_has_an_address() -> None:
+    """Which is not that of the form for new keys; and an owner's slash stays in his name."""
+    assert addresses.address(key(name="new")) == "/keys/payments/u-1"
+    assert addresses.owner_address("https://id.example/1 ?") == "/users/https%3A%2F%2Fid.example%2F1%20%3F"
+
+
+def filled(**fields: Any) -> forms.Filled:
+    return forms.Filled(**{"display_name": "CI", "ends": "30d"} | fields)
+
+
+def test_a_form_becomes_the_key_that_it_asks_for() -> None:
+    """An end by preset counts from each issue; whoever signed in as an account owns what he makes."""
+    new = forms.to_new_key(filled(role="readonly", scopes=("a:read",)), "standard", ALICE)
+    assert (new.ttl, new.expires_at, new.owner) == (timedelta(days=30), None, None)
+    account = Caller(user="system:serviceaccount:payments:ci")
+    owned = forms.to_new_key(filled(ends="date", day="2027-02-03"), "standard", account)
+    assert owned.expires_at == expiries.end_of("2027-02-03")
+    assert owned.owner is not None
+    assert owned.owner.user == account.user
+    assert forms.to_new_key(filled(ends="open"), "standard", ALICE).ttl is None
+
+
+@pytest.mark.parametrize(
+    ("fields", "label"),
+    [
+        ({"name": "Not so"}, "Name in Kubernetes"),
+        ({"display_name": "x" * 129}, "Name"),
+        ({"ends": "soon"}, "Ends after"),
+        ({"ends": "date", "day": "soon"}, "Ends after"),
+        ({"scopes": ("NO",)}, "Scopes"),
+        ({"scopes": tuple(f"s{number}" for number in range(17))}, "Scopes"),
+    ],
+)
+def test_what_is_wrong_is_named_as_people_know_it(fields: dict[str, Any], label: str) -> None:
+    """By the label of the field, and without what was written there."""
+    with pytest.raises(ProblemError) as caught:
+        forms.to_new_key(filled(**fields), "standard", ALICE)
+    assert caught.value.detail.startswith(f"{label}: ")
+    assert "Not so" not in caught.value.detail
+
+
+def test_a_blank_form_proposes_what_is_allowed() -> None:
+    """A role only where there has to be one, and then the last, which is not the mightiest."""
+    roles = (
+        RoleView(name="admin", scopes=("*",), description=""),
+        RoleView(name="readonly", scopes=(), description=""),
+    )
+    assert forms.blank(key_class(roles=roles)).role == ""
+    assert forms.blank(key_class(roles=roles, requires=("role",), max_lifetime="40d")) == forms.Filled(
+        role="readonly", ends="30d"
+    )
+
+
+@pytest.mark.parametrize("page", ["0", "-1", "x", "²", "9" * 5000, ""])
+def test_a_page_that_cannot_be_is_the_first(page: str) -> None:
+    """Whatever stands in the address."""
+    assert listing.read_asked({"page": page, "status": "nonsense"}) == listing.Asked()
