@@ -154,6 +154,16 @@ def test_what_is_no_http(service: Console, token: str) -> None:
     assert "Traceback" not in service.process.log
 
 
+def test_more_connections_than_are_served(service: Console, token: str) -> None:
+    """Idle ones in great number turn others away for as long as they are there, and no longer."""
+    host, _, port = service.address.rpartition(":")
+    with contextlib.ExitStack() as idle:
+        for _ in range(300):
+            idle.enter_context(socket.create_connection((host, int(port)), timeout=10))
+        assert service.ask("GET", CLASSES, token=token).status == 503
+    eventually(lambda: service.ask("GET", CLASSES, token=token).status == 200, within=30)
+
+
 def test_a_caller_who_asks_too_much(account: Path, own_admin: Kube, namespace: str, token: str, tmp_path: Path) -> None:
     """429 with Retry-After for him, and nothing of it for others."""
     other = make_account(own_admin, namespace, "other", "view")

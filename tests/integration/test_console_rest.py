@@ -8,6 +8,7 @@ from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from pathlib import Path
 from typing import Any
+from urllib.parse import quote
 
 import pytest
 
@@ -15,9 +16,9 @@ from keywright_local import AuditLevel, ControlPlane
 from tests.integration.conftest import Namespaces, install
 from tests.integration.test_canary import everything, without_secrets
 from tests.support.askers import BEHIND_A_PROXY, Asker, editor_at
-from tests.support.console import Console, console, console_account, serve
+from tests.support.console import Console, console, console_account, make_account, serve
 from tests.support.kube import Kube, eventually
-from tests.support.people import bind_cluster, succeeds
+from tests.support.people import RBAC, bind_cluster, make_user, succeeds
 from tests.support.processes import Process, get, operator, verifier
 
 
@@ -86,6 +87,43 @@ def test_a_new_key_is_shown_once_and_works_at_once(alice: Asker, admin: Kube, na
     for hidden in (made["key"], made["key"][20:], record["hash"], record["fingerprint"], "argon2"):
         assert hidden not in shown
     assert {name for name in made if name not in alice.look(made["name"])} == {"key"}
+
+
+def test_whose_key_it_is(service: Console, alice: Asker, admin: Kube, namespace: str) -> None:
+    """A person's own, with the groups that he came with; an account, which makes keys for others, names an owner or
+    has none. Nobody names another.
+    """
+    member = Asker(
+        console=service, namespace=namespace, headers=dict(alice.headers) | {"X-Remote-Groups": "dev, payments"}
+    )
+    user = f"alice-of-{namespace}"
+    assert member.create()["owner"] == {"user": user, "groups": ["dev", "payments"]}
+    assert member.create(owner={"user": user})["owner"] == {"user": user, "groups": []}
+    assert "impersonate" in member.create(owner={"user": "bob"}, status=403)["detail"]
+    assert "impersonate" in member.create(owner={"user": user, "groups": ["admins"]}, status=403)["detail"]
+    token = make_account(admin, namespace, "builder", "edit")
+    account = Asker(console=service, namespace=namespace, headers={"Authorization": f"Bearer {token}"})
+    eventually(lambda: account.ask("GET").status == 200, within=30)
+    assert account.create()["owner"] is None
+    own = {"user": f"system:serviceaccount:{namespace}:builder"}
+    assert account.create(owner=own)["owner"]["user"] == own["user"]
+
+
+def test_who_may_not_read_secrets_gets_no_key(
+    service: Console, plane: ControlPlane, admin: Kube, namespace: str
+) -> None:
+    """He is told which right he lacks, and the ApiKey that he could make is taken back."""
+    serve(admin, namespace)
+    user = f"carl-of-{namespace}"
+    make_user(
+        plane, admin, namespace, user, {"apiGroups": ["keywright.dev"], "resources": ["apikeys"], "verbs": ["*"]}
+    ).close()
+    carl = Asker(console=service, namespace=namespace, headers={"X-Remote-User": user})
+    eventually(lambda: carl.ask("GET").status == 200, within=30)
+    answer = carl.ask("POST", "", {"name": "ci"})
+    assert (answer.status, answer.code) == (403, "forbidden")
+    assert "You may not get secrets here" in answer.body["detail"]
+    assert names(admin, namespace) == set()
 
 
 def test_a_key_is_found_by_name_by_key_id_and_by_uid(alice: Asker) -> None:
@@ -461,13 +499,58 @@ def test_odd_addresses_are_problems(
     assert set(body) == {"type", "title", "status", "code", "detail"}
 
 
+@pytest.mark.parametrize("name", ["If-Match", "Idempotency-Key"])
+def test_what_is_said_twice_is_not_guessed(
+    service: Console, alice: Asker, admin: Kube, namespace: str, name: str
+) -> None:
+    """One of two values would be left out, and nobody knows which."""
+    twice = [*alice.headers.items(), (name, "one"), (name, "two"), ("Content-Type", "application/json")]
+    status, body = raw(service, "POST", f"/v1/namespaces/{namespace}/keys", b"{}", twice)
+    assert (status, body["code"]) == (422, "invalid_request")
+    assert names(admin, namespace) == set()
+
+
+def test_a_secret_that_is_in_the_way_stays_as_it_is(alice: Asker, admin: Kube, namespace: str) -> None:
+    """A Secret of that name is somebody else's: 409, no key, and nothing in it has changed."""
+    admin.put_secret(namespace, {"metadata": {"name": "taken"}, "stringData": {"api-key": "foreign"}})
+    before = admin.secret(namespace, "taken")
+    answer = alice.ask("POST", "", {"name": "taken"})
+    assert (answer.status, answer.code) == (409, "conflict")
+    assert "taken" in answer.body["detail"]
+    assert names(admin, namespace) == set()
+    assert admin.secret(namespace, "taken") == before
+
+
+def test_an_owner_may_have_any_name(service: Console, admin: Kube, namespace: str) -> None:
+    """Names as OIDC makes them, with slashes and the like, are found by REST too."""
+    serve(admin, namespace)
+    user = "https://id.example.com/realms/a,b=c#42"
+    asker = Asker(console=service, namespace=namespace, headers={"X-Remote-User": user})
+    body = {
+        "metadata": {"name": "odd"},
+        "roleRef": {"apiGroup": "rbac.authorization.k8s.io", "kind": "ClusterRole", "name": "edit"},
+        "subjects": [{"apiGroup": "rbac.authorization.k8s.io", "kind": "User", "name": user}],
+    }
+    admin.request("POST", f"{RBAC}/namespaces/{namespace}/rolebindings", body)
+    keys = {"apiGroups": ["keywright.dev"], "resources": ["apikeys"], "verbs": ["list"]}
+    bind_cluster(admin, f"carol-of-{namespace}", keys)
+    carol = Asker(console=service, namespace=namespace, headers={"X-Remote-User": f"carol-of-{namespace}"})
+    eventually(lambda: asker.ask("GET").status == 200, within=30)
+    asker.create(name="odd")
+    place = f"/v1/owners/{quote(user, safe='')}/keys"
+    eventually(lambda: carol.ask("GET", place).status == 200, within=30)
+    assert [each["name"] for each in carol.ask("GET", place).body["items"]] == ["odd"]
+    assert [each["name"] for each in asker.ask("GET", f"?owner={quote(user, safe='')}").body["items"]] == ["odd"]
+
+
 def raw(service: Console, method: str, path: str, body: bytes, headers: Any) -> tuple[int, Any]:
     """A request that no client would write so."""
     import http.client
 
     with contextlib.closing(http.client.HTTPConnection(service.address, timeout=60)) as connection:
         connection.putrequest(method, path, skip_accept_encoding=True)
-        for name, value in (dict(headers) | {"Content-Length": str(len(body))}).items():
+        listed = headers if isinstance(headers, list) else list(headers.items())
+        for name, value in [*listed, ("Content-Length", str(len(body)))]:
             connection.putheader(name, value)
         connection.endheaders(body)
         answer = connection.getresponse()
@@ -543,7 +626,13 @@ def test_a_plain_key_is_in_no_object_log_or_metric(tmp_path: Path) -> None:
             answers += [str(alice.ask("POST", "", {"name": "ci"}))]
             answers += [str(alice.ask("POST", "", {"name": keys[0]}))]
             answers += [str(alice.ask("POST", "", {keys[0]: 1}))]
-            answers += [str(alice.ask("GET", f"/{keys[0]}"))]
+            answers += [str(alice.ask(method, f"/{keys[0]}")) for method in ("GET", "DELETE")]
+            answers += [
+                str(alice.ask("POST", f"/{keys[0]}/suspend")),
+                str(alice.ask("POST", f"/ci/suspend?x={keys[0]}")),
+            ]
+            answers += [str(alice.ask("GET", "", If_Match=keys[0], Idempotency_Key=keys[0]))]
+            answers += [str(alice.ask("POST", "", {}, Idempotency_Key=keys[0]))]
             answers += [str(alice.ask("POST", f"/ci/{each}")) for each in ("suspend", "resume", "revoke")]
             answers += [str(service.ask("GET", "/v1/classes", token=keys[2]))]
             metrics = get(service.admin, "/metrics")[2]

@@ -1,10 +1,13 @@
 """What the account of the key service holds: all that it uses and nothing else, and nothing without the one who asks."""
 
+import contextlib
+import http.client
 import json
 import subprocess
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlencode
 
 import pytest
 import yaml
@@ -72,17 +75,21 @@ def test_the_account_holds_exactly_the_rights_it_uses(
     )
     with console(account, tmp_path / "log", *flags) as service:
         ask_everything(service, namespace, {"Authorization": f"Bearer {token}"})
-        ask_everything(service, namespace, {"X-User": user, "X-Groups": "dev"})
+        proxied = {"X-User": user, "X-Groups": "dev"}
+        ask_everything(service, namespace, proxied)
         path = f"/v1/namespaces/{namespace}/keys"
         for number, owner in enumerate((user, f"system:serviceaccount:{namespace}:bob")):
             name = f"asking-{number}"
-            own_admin.apikey(namespace, name, scopes=["keys:manage", "agents:read"], owner={"user": owner})
+            own_admin.apikey(namespace, name, scopes=["keys:manage"], owner={"user": owner})
             own_admin.wait(namespace, name, Active="True")
             plain = own_admin.plain_key(namespace, name)
             eventually(lambda p=plain: service.ask("GET", path, token=p).status == 200, within=30)  # type: ignore[misc]
-            wanted = {"name": f"made-{number}", "scopes": ["agents:read"]}
-            answer = service.ask("POST", path, token=plain, body=wanted)
-            assert answer.status in (201, 403), answer
+            answer = service.ask("POST", path, token=plain, body={"name": f"made-{number}"})
+            assert answer.status == 201, answer
+        for visitor in (proxied, {"Cookie": sign_in(service, token)}):
+            for page in ("/", f"/keys/{namespace}/asking-0"):
+                answer = service.ask("GET", page, headers=visitor)
+                assert answer.status == 200, answer
 
         # A key that is used says so: once anew, once by a change.
         def publishes() -> bool:
@@ -120,6 +127,17 @@ def ask_everything(service: Console, namespace: str, headers: dict[str, str]) ->
     ask("GET", "/v1/classes", 200)
     ask("POST", f"{keys}/key/revoke", 200)
     ask("DELETE", f"{keys}/key", 204)
+
+
+def sign_in(service: Console, credential: str) -> str:
+    """The cookie of a session that begins with this credential."""
+    connection = http.client.HTTPConnection(service.address, timeout=60)
+    with contextlib.closing(connection):
+        form = {"Content-Type": "application/x-www-form-urlencoded"}
+        connection.request("POST", "/sign-in", urlencode({"credential": credential}), form)
+        response = connection.getresponse()
+        assert response.status == 303, response.read()
+        return str(response.getheader("Set-Cookie")).partition(";")[0]
 
 
 def own(plane: ControlPlane) -> list[Request]:
@@ -257,3 +275,35 @@ def test_without_impersonation(
             return found.status == 503 and "keywright-console-acting" in found.body["detail"]
 
         eventually(look, within=30)
+
+
+def test_api_servers_before_constrained_impersonation(
+    own_plane: ControlPlane, own_admin: Kube, make_namespace: Namespaces, tmp_path: Path
+) -> None:
+    """The older verb, for people that the role names: it does for them, and the others are told what is missing."""
+    namespace = make_namespace(own_admin)
+    make_account(own_admin, namespace, "service", "keywright-verifier", "keywright-usage-publisher")
+    rules = [
+        {"apiGroups": [""], "resources": ["users"], "verbs": ["impersonate"], "resourceNames": ["alice", "bob"]},
+        {"apiGroups": [""], "resources": ["groups"], "verbs": ["impersonate"], "resourceNames": ["dev"]},
+    ]
+    roles = "/apis/rbac.authorization.k8s.io/v1/clusterroles"
+    own_admin.request("POST", roles, {"metadata": {"name": "named"}, "rules": rules})
+    binding = {
+        "metadata": {"name": "named"},
+        "roleRef": {"apiGroup": "rbac.authorization.k8s.io", "kind": "ClusterRole", "name": "named"},
+        "subjects": [{"kind": "ServiceAccount", "name": "service", "namespace": namespace}],
+    }
+    own_admin.request("POST", "/apis/rbac.authorization.k8s.io/v1/clusterrolebindings", binding)
+    for user in ("alice", "carol"):
+        bind(own_admin, namespace, user, "view")
+    kubeconfig = own_plane.kubeconfig_for_service_account(namespace, "service")
+    flags = ("--proxy-from", "127.0.0.1/32", "--proxy-user-header", "X-User", "--proxy-groups-header", "X-Groups")
+    with console(kubeconfig, tmp_path / "log", *flags, "--usage", "off", namespaces=[namespace]) as service:
+        keys = f"/v1/namespaces/{namespace}/keys"
+
+        def ask(user: str, groups: str = "dev") -> int:
+            return service.ask("GET", keys, headers={"X-User": user, "X-Groups": groups}).status
+
+        eventually(lambda: ask("alice") == 200, within=30)
+        assert (ask("bob"), ask("carol"), ask("alice", "dev,ops")) == (403, 503, 503)

@@ -3,7 +3,6 @@
 import logging
 from collections import Counter
 from http import HTTPStatus
-from importlib import import_module
 
 from fastapi import FastAPI, Request, Response
 from fastapi.exceptions import RequestValidationError
@@ -14,7 +13,9 @@ from keywright.console.connections.asgi import App
 from keywright.console.connections.bodies import BoundedBodies
 from keywright.console.connections.hardening import Hardened
 from keywright.console.connections.journal import Journal
+from keywright.console.pages import routes as pages
 from keywright.console.problems import CONTENT_TYPE, ProblemError, as_problem, render
+from keywright.console.rest import routes as rest
 from keywright.console.service.served import Served
 from keywright.kube.errors import ApiError
 
@@ -30,19 +31,12 @@ def create_app(served: Served, callers: Callers, answered: Counter[int]) -> App:
     app = FastAPI(title="Keywright", docs_url=None, redoc_url=None, openapi_url=None, redirect_slashes=False)
     app.state.served = served
     app.state.callers = callers
-    _mount(app, with_pages=served.settings.pages)
+    app.include_router(rest.router)
+    if served.settings.pages:
+        app.include_router(pages.router)
     for kind in (ProblemError, ApiError, RequestValidationError, HTTPException, Exception):
         app.add_exception_handler(kind, _answer_problem)
     return Journal(Hardened(BoundedBodies(app)), answered)
-
-
-def _mount(app: FastAPI, *, with_pages: bool) -> None:
-    for face in ("rest", *(["pages"] if with_pages else [])):
-        try:
-            routes = import_module(f"keywright.console.{face}.routes")
-        except ModuleNotFoundError:
-            continue
-        app.include_router(routes.router)
 
 
 async def _answer_problem(_: Request, error: Exception) -> Response:

@@ -106,3 +106,18 @@ async def test_who_cannot_ask(status: int, says: str) -> None:
         problem = await refused(tokens)
         assert (problem.status, problem.code, says in problem.detail) == (503, "unavailable", True)
         assert (await tokens.identify(TOKEN)).user == "alice"
+
+
+@pytest.mark.parametrize(
+    ("scopes", "is_taken"), [(["user:full"], True), (["user:info"], False), (["user:full", "x"], False)]
+)
+async def test_a_token_that_may_do_less_than_its_user(scopes: list[str], is_taken: bool) -> None:
+    """OpenShift has such; whoever acted as its user would widen it."""
+    async with serving() as (server, client):
+        extra = {"scopes.authorization.openshift.io": scopes, "example.com/other": ["anything"]}
+        user = {"username": "alice", "extra": extra}
+        server.answers.append(web.json_response({"status": {"authenticated": True, "user": user}}))
+        if is_taken:
+            assert (await Tokens(client).identify(TOKEN)).user == "alice"
+        else:
+            assert (await refused(Tokens(client))).status == 403

@@ -5,6 +5,7 @@ import hashlib
 import secrets
 import time
 from collections.abc import Callable
+from dataclasses import dataclass
 from typing import Any
 
 from keywright.console.callers.caller import Caller
@@ -21,8 +22,22 @@ MOST_KEPT = 1024
 MOST_AT_ONCE = 16
 LONGEST = 16 * 1024
 
-Answer = tuple[str, tuple[str, ...]] | None
-"""User and groups; ``None`` for a token that is nobody's."""
+# OpenShift hands out tokens that may do less than their user, and says so here. Acting as the user would widen them.
+_RESTRICTIONS = "scopes.authorization.openshift.io"
+_UNRESTRICTED = {"user:full"}
+
+
+@dataclass(frozen=True, slots=True)
+class Reviewed:
+    """Whose a token is."""
+
+    user: str
+    groups: tuple[str, ...]
+    is_restricted: bool
+
+
+Answer = Reviewed | None
+"""``None`` for a token that is nobody's."""
 
 
 class Tokens:
@@ -51,7 +66,13 @@ class Tokens:
             self._keep(digest, answer)
         if answer is None:
             raise _refused()
-        return person(*answer)
+        if answer.is_restricted:
+            raise ProblemError(
+                403,
+                "forbidden",
+                "This token may do less than its user, whom the key service would act as. Use another.",
+            )
+        return person(answer.user, answer.groups)
 
     async def _review(self, token: str) -> Answer:
         manifest = {"apiVersion": TOKENREVIEWS.api_version, "kind": "TokenReview", "spec": {"token": token}}
@@ -80,7 +101,10 @@ def _read(review: dict[str, Any]) -> Answer:
     user = status.get("user") or {}
     if status.get("authenticated") is not True or not user.get("username"):
         return None
-    return str(user["username"]), tuple(map(str, user.get("groups") or ()))
+    restrictions = (user.get("extra") or {}).get(_RESTRICTIONS) or ()
+    return Reviewed(
+        str(user["username"]), tuple(map(str, user.get("groups") or ())), not set(restrictions) <= _UNRESTRICTED
+    )
 
 
 def _refused() -> ProblemError:

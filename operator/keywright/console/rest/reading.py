@@ -82,7 +82,7 @@ class StrictRoute(APIRoute):
         known = {each.alias for each in self.dependant.query_params}
 
         async def strictly(request: Request) -> Response:
-            _check_query(request, known)
+            _check_names(request, known)
             try:
                 return await handle(StrictRequest(request.scope, request.receive))
             except RequestValidationError as error:
@@ -112,13 +112,17 @@ def version_of(if_match: IfMatch = None) -> str | None:
 Limit = Annotated[int, Query(ge=1, le=500, description="Keys in one answer, at most.")]
 
 
-def _check_query(request: Request, known: set[str]) -> None:
-    """Refuse a parameter that means nothing here: a list with a mistyped filter would be taken for what was meant."""
+def _check_names(request: Request, known: set[str]) -> None:
+    """Refuse a parameter that means nothing here: a list with a mistyped filter would be taken for what was meant. And
+    whatever is said twice, of which one would be left out.
+    """
     named = [name for name, _ in request.query_params.multi_items()]
     if not known.issuperset(named):
         raise ProblemError(422, "invalid_request", f"query: it takes {', '.join(sorted(known)) or 'nothing'}.")
     if len(set(named)) != len(named):
         raise ProblemError(422, "invalid_request", "query: name each parameter once.")
+    if any(len(request.headers.getlist(name)) > 1 for name in ("If-Match", "Idempotency-Key")):
+        raise ProblemError(422, "invalid_request", "If-Match, Idempotency-Key: send each once.")
 
 
 def _told(error: RequestValidationError) -> str:
