@@ -12,7 +12,7 @@ import pytest
 
 from keywright_local import ControlPlane
 from tests.integration.conftest import ROOT
-from tests.support.console import ask, console, console_account, make_account, token_of
+from tests.support.console import ask, console, console_account, token_of
 from tests.support.installation import by_name, kubectl, kustomize, pods
 from tests.support.kube import Kube, eventually
 from tests.support.people import bind
@@ -150,30 +150,3 @@ def test_oauth2_proxy_and_the_console_share_a_pod(plane: ControlPlane, admin: Ku
         "pass_authorization_header": "false",
         "pass_access_token": "false",
     }
-
-
-def test_replicas_know_the_same_sessions(plane: ControlPlane, admin: Kube, namespace: str, tmp_path: Path) -> None:
-    """Who has signed in at one is signed in at the other that signs by the same key, and nowhere else."""
-    token = make_account(admin, namespace, "bob", "view")
-    account = console_account(plane, admin, namespaces=[namespace])
-    for name in ("ours", "another"):
-        (tmp_path / name).write_bytes(os.urandom(32))
-    with contextlib.ExitStack() as stack:
-        first, second, stranger = (
-            stack.enter_context(
-                console(
-                    account,
-                    tmp_path / f"log-{number}",
-                    "--session-key-file",
-                    str(tmp_path / key),
-                    namespaces=[namespace],
-                )
-            )
-            for number, key in enumerate(("ours", "ours", "another"))
-        )
-        bob = Visitor(first.address)
-        eventually(lambda: bob.sign_in(token).status == 303, within=30)
-        for service, status in ((first, 200), (second, 200), (stranger, 303)):
-            beside = Visitor(service.address)
-            beside.cookies = dict(bob.cookies)
-            assert beside.get(f"/?namespace={namespace}").status == status
