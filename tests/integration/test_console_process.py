@@ -14,7 +14,7 @@ import pytest
 from keywright_local import ControlPlane
 from keywright_local.certificates import CertificateAuthority
 from tests.integration.conftest import Namespaces
-from tests.support.console import Answer, Console, ask, console, console_account, make_account, serve
+from tests.support.console import Answer, Console, ask, console, console_account, make_account, serve, sign_in
 from tests.support.kube import Kube, eventually
 from tests.support.processes import get
 
@@ -154,6 +154,16 @@ def test_what_is_no_http(service: Console, token: str) -> None:
     assert "Traceback" not in service.process.log
 
 
+def test_more_connections_than_are_served(service: Console, token: str) -> None:
+    """Idle ones in great number turn others away for as long as they are there, and no longer."""
+    host, _, port = service.address.rpartition(":")
+    with contextlib.ExitStack() as idle:
+        for _ in range(300):
+            idle.enter_context(socket.create_connection((host, int(port)), timeout=10))
+        assert service.ask("GET", CLASSES, token=token).status == 503
+    eventually(lambda: service.ask("GET", CLASSES, token=token).status == 200, within=30)
+
+
 def test_a_caller_who_asks_too_much(account: Path, own_admin: Kube, namespace: str, token: str, tmp_path: Path) -> None:
     """429 with Retry-After for him, and nothing of it for others."""
     other = make_account(own_admin, namespace, "other", "view")
@@ -251,6 +261,20 @@ def test_an_orderly_end(account: Path, namespace: str, token: str, own_admin: Ku
         assert creating.result().status == 504
         assert own_admin.list(namespace) == []
         assert service.process.log.splitlines()[-1].endswith("stopped")
+
+
+def test_replicas(account: Path, token: str, tmp_path: Path) -> None:
+    """Who has signed in at one is known to another with the same session key, and to none without it."""
+    (tmp_path / "key").write_bytes(b"k" * 32)
+    flags = ("--session-key-file", str(tmp_path / "key"))
+    with (
+        console(account, tmp_path / "1", *flags) as first,
+        console(account, tmp_path / "2", *flags) as second,
+        console(account, tmp_path / "3") as stranger,
+    ):
+        cookie = {"Cookie": sign_in(first, token)}
+        assert [each.ask("GET", "/", headers=cookie).status for each in (first, second, stranger)] == [200, 200, 303]
+        assert token not in cookie["Cookie"]
 
 
 def test_an_address_that_is_taken(account: Path, service: Console, tmp_path: Path) -> None:

@@ -25,6 +25,7 @@ from tests.unit.verifier.builders import api_key, api_key_class, at, mint, recor
 from tests.unit.verifier.cluster import Cluster, running_cluster
 
 KEY = mint()
+PATIENCE = 30.0
 OWNER = {"user": "alice", "groups": ["dev"]}
 
 
@@ -106,8 +107,9 @@ async def test_a_session_of_a_key_is_judged_anew(callers: Callers, cluster: Clus
     assert not await manages(callers, cookie)
     assert visitor.expires_at is not None
     cluster.put("apikeys", held(["*"], OWNER))
-    while not await manages(callers, cookie):
-        await asyncio.sleep(0.01)
+    async with asyncio.timeout(PATIENCE):
+        while not await manages(callers, cookie):
+            await asyncio.sleep(0.01)
     cluster.put("apikeys", held(["*"], {"user": "bob"}))
     assert (await settled(callers, cookie, "invalid_key")).status == 401
     cluster.put("apikeys", held(["*"], OWNER, suspended=True))
@@ -135,11 +137,12 @@ async def test_a_session_ends_with_its_class(callers: Callers, cluster: Cluster)
     manifest = api_key(record(odd), name="odd", uid="uid-2", class_name="odd", spec=said, status={"effective": said})
     cluster.put("apikeys", manifest)
     cookie = ""
-    while not cookie:
-        with suppress(ProblemError):
-            # It is pasted without a header that its class accepts, so all of them are tried.
-            _, cookie = await callers.sign_in(odd.text)
-        await asyncio.sleep(0.01)
+    async with asyncio.timeout(PATIENCE):
+        while not cookie:
+            with suppress(ProblemError):
+                # It is pasted without a header that its class accepts, so all of them are tried.
+                _, cookie = await callers.sign_in(odd.text)
+            await asyncio.sleep(0.01)
     assert (await callers.visitor(request(cookie=cookie))).caller.user == "alice"
     cluster.remove("apikeyclasses", "class-odd")
     assert (await settled(callers, cookie, "invalid_key")).status == 401
@@ -165,6 +168,37 @@ async def test_cookies_prove_nobody_to_programs(callers: Callers) -> None:
     with pytest.raises(ProblemError) as refused:
         await callers.visitor(request(authorization=f"Bearer {KEY.text}"))
     assert refused.value.code == "missing_key"
+
+
+async def test_a_key_of_who_runs_the_cluster(callers: Callers, cluster: Cluster) -> None:
+    """However such an owner came to be there: nobody acts for him."""
+    cluster.put("apikeys", held(["*"], {"user": "root", "groups": ["system:masters"]}))
+    refused: ProblemError | None = None
+    async with asyncio.timeout(PATIENCE):
+        while refused is None:
+            try:
+                assert (await callers.identify(request(x_api_key=KEY.text))).user == "alice"
+            except ProblemError as problem:
+                refused = problem
+            await asyncio.sleep(0.01)
+    assert (refused.status, "system:masters" in refused.detail) == (403, True)
+
+
+async def test_where_no_keys_are_taken(cluster: Cluster) -> None:
+    """A key that somebody sends all the same is not shown to the API server as a token: this one knows no reviews."""
+    async with connect(load()) as client:
+        gate = Callers(
+            keys=None,
+            tokens=Tokens(client),
+            proxy=FrontProxy(ConsoleSettings()),
+            rates=Rates(1000),
+            sessions=Sessions(b"k" * 32, minutes=15, is_secure=False),
+        )
+        for wrong in (KEY.text, KEY.text + ".", KEY.text[:-1]):
+            for ask in (gate.identify(request(authorization=f"Bearer {wrong}")), gate.sign_in(wrong)):
+                with pytest.raises(ProblemError) as refused:
+                    await ask
+                assert (refused.value.status, refused.value.code) == (401, "missing_key")
 
 
 @pytest.mark.parametrize("scopes", [["keys:read"], ["*:read"]])

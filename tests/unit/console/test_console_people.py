@@ -2,7 +2,7 @@
 
 import pytest
 
-from keywright.console.callers.caller import Caller
+from keywright.console.callers.caller import Bounds, Caller
 from keywright.console.callers.people import person
 from keywright.console.problems import ProblemError
 
@@ -11,6 +11,12 @@ def test_a_person() -> None:
     """Name and groups as they are, without the group that the API server adds, and each group once."""
     found = person("alice@example.com", ["dev", "system:authenticated", "dev", "ops team"])
     assert found == Caller(user="alice@example.com", groups=("dev", "ops team"))
+
+
+def test_what_the_log_calls_somebody() -> None:
+    """By name; who comes by a key, by that too."""
+    bounds = Bounds(namespace="a", name="ci", key_id="", class_name="", scopes=(), expires_at=None, may_manage=False)
+    assert [str(person("alice")), str(person("alice", (), bounds))] == ["alice", "alice by key a/ci"]
 
 
 def test_an_account() -> None:

@@ -32,3 +32,7 @@ class Caller:
     user: str
     groups: tuple[str, ...] = ()
     bounds: Bounds | None = None
+
+    def __str__(self) -> str:
+        """As the log calls him."""
+        return f"{self.user} by key {self.bounds.namespace}/{self.bounds.name}" if self.bounds else self.user

@@ -2,6 +2,7 @@
 
 import base64
 import json
+import logging
 import re
 from dataclasses import dataclass
 
@@ -19,11 +20,14 @@ from keywright.console.problems import ProblemError
 
 __all__ = ["Callers", "Visitor"]
 
+logger = logging.getLogger(__name__)
+
 AUTHORIZATION = b"authorization"
 _BEARER = b"bearer"
 _LIKE_A_JWT = re.compile(rb"eyJ[\w-]*\.[\w-]+\.[\w-]+", re.ASCII)
 # Mistyped or cut off as it may be, a key never goes to the API server as a token would: some write down what they
 # review.
+_A_WHOLE_KEY = re.compile(rb"_[0-9A-Za-z]{12}_[0-9A-Za-z]{48}")
 _LIKE_A_KEY = re.compile(rb"\A\s*[a-z][a-z0-9]*(?:_[A-Za-z0-9]*)+\s*\Z|_[0-9A-Za-z]{12}_[0-9A-Za-z]{8}")
 
 
@@ -112,6 +116,7 @@ class Callers:
         else:
             caller, until = await self._of_token(text), _ends_at(text)
         self._rates.charge(caller)
+        logger.info("%s: signed in", caller)
         return caller, self.sessions.issue(caller, until)
 
     def _read(self, request: Request) -> tuple[Caller | None, bytes | None, list[Field]]:
@@ -136,7 +141,8 @@ class Callers:
         return self._keys is None or not _is_like_a_key(text)
 
     async def _of_token(self, text: bytes) -> Caller:
-        if self._tokens is None:
+        # Where no keys are taken, opaque tokens may look like the beginning of one, but not like the whole.
+        if self._tokens is None or (_LIKE_A_JWT.fullmatch(text) is None and _A_WHOLE_KEY.search(text) is not None):
             raise self._nobody()
         return await self._tokens.identify(text.decode("latin-1"))
 

@@ -48,6 +48,4 @@ class Journal:
 
 def _who(scope: Message) -> str:
     caller = scope.get("state", {}).get("caller")
-    if not isinstance(caller, Caller):
-        return "nobody"
-    return f"{caller.user} by key {caller.bounds.namespace}/{caller.bounds.name}" if caller.bounds else caller.user
+    return str(caller) if isinstance(caller, Caller) else "nobody"
