@@ -74,6 +74,7 @@ def test_a_key_signs_in_within_its_bounds(
     admin.apikey(namespace, "foreign", className="standard")
     admin.wait(namespace, "reader", Active="True")
     page = visit.sign_in(admin.plain_key(namespace, "reader"))
+    expect(page.get_by_text(f"Signed in as dora@example.com, by key {namespace}/reader")).to_be_visible()
     expect(page.get_by_role("row", name="reader")).to_be_visible()
     expect(page.get_by_role("link", name="Generate new key")).to_have_count(0)
     expect(page.get_by_text("foreign")).to_have_count(0)
