@@ -43,7 +43,7 @@ def test_a_token_signs_in_and_out(visit: Visit, person: Person) -> None:
 
 def test_a_session_ends_by_itself(visit: Visit, person: Person, session_key: Path) -> None:
     """After its minutes nothing is shown and nothing done any more: one signs in again, and is told so."""
-    minutes, left = 15, 8
+    minutes, left = 15, 6
 
     def nearly_over() -> float:
         return time.time() - minutes * 60 + left
