@@ -7,6 +7,7 @@ import re
 import socket
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 from urllib.parse import urlencode
 
@@ -215,6 +216,23 @@ def test_what_proves_nobody_begins_no_session(client: Client, token: str) -> Non
         assert not credential.strip() or credential[:5000] not in answer.text
     assert client.ask("POST", "/sign-in", '{"credential": "x"}', Content_Type="application/json").status == 415
     assert client.ask("POST", "/sign-in", "credential=" + "x" * 100_000).status in (413, 415)
+
+
+def test_the_form_asks_for_what_is_taken(
+    plane: ControlPlane, admin: Kube, tmp_path: Path, client: Client, token: str
+) -> None:
+    """Where tokens are not, nobody pastes one in vain; where a proxy signs people in, the page says so."""
+    assert "Kubernetes token or Keywright key" in client.get("/sign-in").text
+    account = console_account(plane, admin, everywhere=True)
+    with console(account, tmp_path / "keys", "--tokens", "off") as started:
+        page = Client(address=started.address).get("/sign-in")
+        assert 'for="credential">Keywright key<' in page.text
+        assert Client(address=started.address).sign_in(token).status == 401
+    proxied = ("--proxy-from", "10.9.8.7/32", "--proxy-user-header", "X-Front-User")
+    with console(account, tmp_path / "proxy", "--tokens", "off", "--keys", "off", *proxied) as started:
+        stranger = Client(address=started.address, headers={"X-Front-User": "alice@example.com"})
+        assert stranger.get("/").fields["location"] == "/sign-in"
+        assert "through the proxy" in stranger.get("/sign-in").text
 
 
 def test_odd_addresses_are_pages_that_say_so(client: Client, token: str, namespace: str) -> None:
