@@ -1,90 +1,31 @@
 """``make demo``: the main job on a real API server, told with commands that a person could repeat.
 
 What is printed behind ``$`` is what runs. Every step states what it expects; the exit status is 0 only if all of it
-came true. ``KEEP=1`` leaves everything running until Ctrl-C.
+came true. ``KEEP=1`` leaves everything running until Ctrl-C; ``CONSOLE=1`` opens the console in place of the story.
 """
 
-import contextlib
-import http.client
 import os
 import shutil
 import signal
-import socket
 import sys
-import tempfile
 import time
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field
 from pathlib import Path
-
-from story import Story, Terminal
 
 sys.path.insert(0, str(Path(__file__).parents[1] / "local"))
 
-from keywright_local import ControlPlane, LocalClusterError, NamedCluster, named_cluster
-
-ROOT = Path(__file__).parents[2]
-KEYWRIGHT = ROOT / ".venv/bin/keywright"
-NAMESPACE = "keywright-demo"
-
-
-@dataclass
-class Stage:
-    """Where the demo plays: an environment in which kubectl reaches the cluster, and how to take it down."""
-
-    environment: dict[str, str]
-    operator_kubeconfig: Callable[[], Path]
-    is_embedded: bool
-    cleanups: contextlib.ExitStack = field(default_factory=contextlib.ExitStack)
-
-
-@contextlib.contextmanager
-def embedded(terminal: Terminal) -> Iterator[Stage]:
-    terminal.say("A control plane of its own: etcd, kube-apiserver, kube-controller-manager. Nothing else is touched.")
-    started = time.monotonic()
-    with ControlPlane() as plane, contextlib.ExitStack() as cleanups:
-        terminal.say(f"{plane.server} is ready after {time.monotonic() - started:.1f} s")
-        environment = {
-            **os.environ,
-            "KUBECONFIG": str(plane.kubeconfig),
-            "PATH": f"{plane.kubectl.parent}{os.pathsep}{os.environ['PATH']}",
-        }
-        yield Stage(
-            environment,
-            lambda: plane.kubeconfig_for_service_account("keywright-system", "keywright-operator"),
-            is_embedded=True,
-            cleanups=cleanups,
-        )
-
-
-@contextlib.contextmanager
-def named(terminal: Terminal, cluster: NamedCluster) -> Iterator[Stage]:
-    terminal.say(f"CLUSTER=current: kube context {cluster.context} at {cluster.server}")
-    confirm(cluster.context)
-    with tempfile.TemporaryDirectory() as folder, contextlib.ExitStack() as cleanups:
-        kubeconfig = cluster.export_kubeconfig(Path(folder) / "kubeconfig")
-        environment = {
-            **os.environ,
-            "KUBECONFIG": str(kubeconfig),
-            "PATH": f"{cluster.kubectl.parent}{os.pathsep}{os.environ['PATH']}",
-        }
-        yield Stage(environment, lambda: kubeconfig, is_embedded=False, cleanups=cleanups)
-
-
-def confirm(context: str) -> None:
-    """A demo must not land in somebody's production."""
-    if os.environ.get("CONFIRM") == context:
-        return
-    if not sys.stdin.isatty():
-        sys.exit(f"demo: to use the context {context} without a terminal, say CONFIRM={context}")
-    if input(f"This creates the namespace {NAMESPACE} and, if missing, the CRDs. Type the context's name: ") != context:
-        sys.exit("demo: not confirmed, nothing was done")
+from addresses import free_address, is_ready
+from console import open_console
+from keywright_local import LocalClusterError, named_cluster
+from stage import KEYWRIGHT, NAMESPACE, ROOT, Stage, embedded, named
+from story import Story, Terminal
 
 
 def main() -> int:
     terminal = Terminal()
     try:
         cluster = named_cluster()
+        if cluster is not None and has_console():
+            sys.exit("demo: CONSOLE=1 plays on a control plane of its own, so leave CLUSTER out")
         with embedded(terminal) if cluster is None else named(terminal, cluster) as stage, stage.cleanups:
             return play(Story(terminal, stage.environment, ROOT), stage)
     except LocalClusterError as error:
@@ -96,12 +37,19 @@ def main() -> int:
 
 def play(story: Story, stage: Stage) -> int:
     verifier = prepare(story, stage)
+    if not story.failed and has_console():
+        open_console(story, stage, verifier)
+        return 1 if story.failed else 0
     if not story.failed:
         tell(story, verifier)
     story.summarise()
     if os.environ.get("KEEP") == "1" and not story.failed:
         keep(story, stage, verifier)
     return 1 if story.failed else 0
+
+
+def has_console() -> bool:
+    return os.environ.get("CONSOLE") == "1"
 
 
 def prepare(story: Story, stage: Stage) -> str:
@@ -124,7 +72,7 @@ def prepare(story: Story, stage: Stage) -> str:
 
     story.chapter("Start the operator and a verifier")
     verify, admin, probes = (free_address() for _ in range(3))
-    operator_environment = {**stage.environment, "KUBECONFIG": str(stage.operator_kubeconfig())}
+    operator_environment = {**stage.environment, "KUBECONFIG": str(stage.kubeconfig_of("keywright-operator"))}
     stage.cleanups.enter_context(
         story.background(
             [KEYWRIGHT, "operator", "--namespace", NAMESPACE, "--health-listen", probes], operator_environment
@@ -136,8 +84,8 @@ def prepare(story: Story, stage: Stage) -> str:
             stage.environment,
         )
     )
-    story.expect("operator ready", lambda: probe(probes) == 200, within=30)
-    story.expect("verifier ready", lambda: probe(admin) == 200, within=30)
+    story.expect("operator ready", lambda: is_ready(probes), within=30)
+    story.expect("verifier ready", lambda: is_ready(admin), within=30)
     return verify
 
 
@@ -203,23 +151,6 @@ def keep(story: Story, stage: Stage, verifier: str) -> None:
         f"Ctrl-C ends it and leaves nothing behind."
     )
     signal.sigwait({signal.SIGINT, signal.SIGTERM})
-
-
-def probe(address: str) -> int:
-    """The status of /readyz, 0 while nobody listens."""
-    connection = http.client.HTTPConnection(address, timeout=2)
-    try:
-        connection.request("GET", "/readyz")
-        return connection.getresponse().status
-    except OSError:
-        return 0
-    finally:
-        connection.close()
-
-
-def free_address() -> str:
-    with socket.create_server(("127.0.0.1", 0)) as server:
-        return f"127.0.0.1:{server.getsockname()[1]}"
 
 
 if __name__ == "__main__":

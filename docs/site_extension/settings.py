@@ -1,16 +1,21 @@
-"""The flags of both processes and their environment twins, from what declares them."""
+"""The flags of the processes and their environment twins, from what declares them."""
 
 import argparse
 import re
 from typing import Any
 
+from keywright.console import settings as console_settings
 from keywright.handlers import settings as operator_settings
 from keywright.verifier import settings as verifier_settings
 from site_extension.markdown import code, plain, table
 
 __all__ = ["render"]
 
-DECLARED_BY = {"operator": operator_settings.add_arguments, "verifier": verifier_settings.add_arguments}
+DECLARED_BY = {
+    "operator": operator_settings.add_arguments,
+    "verifier": verifier_settings.add_arguments,
+    "console": console_settings.add_arguments,
+}
 
 # Every flag names its twin at the end of its help.
 _HELP = re.compile(r"(?P<meaning>.*) \[(?P<twin>KEYWRIGHT_\w+)(?P<form>[^\]]*)\]", re.DOTALL)

@@ -2,11 +2,14 @@
 
 import contextlib
 import os
+import re
+import signal
 import subprocess
 import sys
 from pathlib import Path
 
 from tests.integration.conftest import ROOT
+from tests.support.visitor import Visitor
 
 DEMO = [sys.executable, str(ROOT / "deploy/demo/demo.py")]
 
@@ -43,3 +46,47 @@ def left_over(marker: str) -> list[str]:
                 if marker.encode() in (process / "environ").read_bytes():
                     found.append(process.name)
     return found
+
+
+def test_the_console_opens_and_closes() -> None:
+    """CONSOLE=1 prints an address and a token that signs a person in; Ctrl-C ends everything, with exit status 0."""
+    variables = {key: value for key, value in os.environ.items() if key not in ("CLUSTER", "KUBECONFIG", "KEEP")}
+    marker = f"demo-console-{os.getpid()}"
+    with subprocess.Popen(
+        DEMO,
+        env=variables | {"DEMO_MARKER": marker, "CONSOLE": "1"},
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+    ) as demo:
+        try:
+            address, token = where_to_sign_in(demo)
+            guest = Visitor(address)
+            assert guest.get("/").status == 303
+            assert guest.sign_in(token).status == 303
+            page = guest.get("/")
+            assert page.status == 200
+            for shown in ("Checkout service", "Trial of the new dashboard", "The laptop before this one"):
+                assert shown in page.text
+            form = "/keys/keywright-demo/new"
+            made = guest.submit(form, form, displayName="Made by the guest", role="readonly", ends="30d")
+            assert "kw_demo_" in made.text
+            demo.send_signal(signal.SIGINT)
+            assert demo.wait(60) == 0
+        finally:
+            demo.terminate()
+            demo.wait(60)
+    assert left_over(marker) == []
+
+
+def where_to_sign_in(demo: "subprocess.Popen[str]") -> tuple[str, str]:
+    """The address and the token, as soon as they are printed."""
+    said: list[str] = []
+    assert demo.stdout is not None
+    for line in demo.stdout:
+        said.append(line)
+        if line.startswith("Ctrl-C"):
+            break
+    text = "".join(said)
+    address, token = re.findall(r"Open http://(\S+)/ and sign in .*\n\n(\S+)\n", text)[0]
+    return address, token

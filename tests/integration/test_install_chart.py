@@ -40,6 +40,31 @@ WRONG = {
     ),
     "a short digest": ("image.digest=sha256:0", "at '/image/digest': 'sha256:0' does not match"),
     "no bound on memory": ("verifier.resources.limits=null", "at '/verifier/resources': missing property 'limits'"),
+    "no replica of the console": ("console.replicas=0", "at '/console/replicas': minimum: got 0, want 1"),
+    "everybody as the proxy": (
+        "console.proxy.from={0.0.0.0/0}",
+        "at '/console/proxy/from/0': '0.0.0.0/0' does not match",
+    ),
+    "an address as the proxy": (
+        "console.proxy.from={10.4.0.7}",
+        "at '/console/proxy/from/0': '10.4.0.7' does not match",
+    ),
+    "a colon in a header": (
+        "console.proxy.userHeader=X-User:",
+        "at '/console/proxy/userHeader': 'X-User:' does not match",
+    ),
+    "a session of hours": ("console.session.minutes=90", "at '/console/session/minutes': maximum: got 90, want 60"),
+    "a session without an end": ("console.session.minutes=0", "at '/console/session/minutes': minimum: got 0, want 1"),
+    "no limit": ("console.rateLimit=0", "at '/console/rateLimit': minimum: got 0, want 1"),
+    "whom it may not act as": (
+        "console.named.groups={system:masters}",
+        "at '/console/named/groups/0': 'not' failed",
+    ),
+    "an account without a namespace": (
+        "console.named.serviceAccounts={provisioner}",
+        "at '/console/named/serviceAccounts/0': 'provisioner' does not match",
+    ),
+    "another way to act": ("console.impersonation=All", "must be one of 'Constrained', 'Named'"),
     "a port that is none": ("networkPolicy.apiServerPorts={0}", "at '/networkPolicy/apiServerPorts/0': minimum"),
 }
 # In a values file: what stands there, and what is said of it.
@@ -54,6 +79,17 @@ EMPTY = {
     ),
     "network policies": ("networkPolicy: {enabled: }", "at '/networkPolicy': missing property 'enabled'"),
     "admission policies": ("admission: {enabled: }", "at '/admission': missing property 'enabled'"),
+    "who may ask the console": (
+        "networkPolicy: {consoleClients: }",
+        "at '/networkPolicy': missing property 'consoleClients'",
+    ),
+    "TLS of the console": ("console: {tls: {enabled: }}", "at '/console/tls': missing property 'enabled'"),
+    "the key of sessions": (
+        "console: {session: {secretName: }}",
+        "at '/console/session': missing property 'secretName'",
+    ),
+    "how it acts as others": ("console: {impersonation: }", "at '/console': missing property 'impersonation'"),
+    "namespaces of the console": ("console: {namespaces: }", "at '/console': missing property 'namespaces'"),
     "namespaces of the operator": ("operator: {namespaces: }", "at '/operator': missing property 'namespaces'"),
     "namespaces of the verifier": ("verifier: {namespaces: }", "at '/verifier': missing property 'namespaces'"),
 }
@@ -82,10 +118,15 @@ def test_owners_are_filled_in_only_where_that_is_served(tools: PackagingTools) -
 
 def test_figures_are_scraped_from_every_pod(tools: PackagingTools) -> None:
     """Each ServiceMonitor finds one Service, which finds the pods of one Deployment at a port that they have."""
-    flags = ("--set=verifier.enabled=true", "--set=monitoring.serviceMonitor.enabled=true")
+    both = ("--set=verifier.enabled=true", "--set=console.enabled=true")
+    flags = (*both, "--set=monitoring.serviceMonitor.enabled=true")
     found = by_name(helm_template(tools, *flags, "--set=monitoring.serviceMonitor.labels.release=prometheus"))
     monitors = of_kind(found.values(), "ServiceMonitor")
-    assert {each["metadata"]["name"] for each in monitors} == {"keywright-operator", "keywright-verifier"}
+    assert {each["metadata"]["name"] for each in monitors} == {
+        "keywright-operator",
+        "keywright-verifier",
+        "keywright-console",
+    }
     for monitor in monitors:
         assert monitor["metadata"]["labels"] == {"release": "prometheus"}
         (service,) = of_kind(found.values(), "Service", monitor["spec"]["selector"]["matchLabels"])
@@ -177,6 +218,129 @@ def test_a_verifier_may_read_the_keys_it_trusts(
     assert [each for each in container["args"] if "namespace" in each] == arguments
     roles = {name: each["roleRef"]["name"] for name, each in found.items() if "roleRef" in each}
     assert {name for name, role in roles.items() if role == "keywright-verifier"} == bindings
+
+
+# What it is told, and where it is bound so that it may look at keys and fetch new ones.
+SERVED = {
+    "none named": (
+        (),
+        ["--namespace=keywright-system"],
+        ["RoleBinding/keywright-system"],
+        ["RoleBinding/keywright-system"],
+    ),
+    "two named": (
+        ("--set=console.namespaces={payments,orders}",),
+        ["--namespace=payments", "--namespace=orders"],
+        ["RoleBinding/payments", "RoleBinding/orders"],
+        ["RoleBinding/payments", "RoleBinding/orders"],
+    ),
+    "all": (("--set=console.allNamespaces=true",), ["--all-namespaces"], ["ClusterRoleBinding/-"], []),
+    "all, and new keys in one": (
+        ("--set=console.allNamespaces=true", "--set=console.newKeysIn={payments}"),
+        ["--all-namespaces"],
+        ["ClusterRoleBinding/-"],
+        ["RoleBinding/payments"],
+    ),
+    "all, and new keys as well": (
+        ("--set=console.allNamespaces=true", "--set=console.newKeysIn={*}"),
+        ["--all-namespaces"],
+        ["ClusterRoleBinding/-"],
+        ["ClusterRoleBinding/-"],
+    ),
+}
+
+
+@pytest.mark.parametrize(("flags", "arguments", "looks", "fetches"), SERVED.values(), ids=SERVED)
+def test_a_console_may_act_where_it_serves(
+    tools: PackagingTools, flags: tuple[str, ...], arguments: list[str], looks: list[str], fetches: list[str]
+) -> None:
+    """What it is told and what it is granted are the same. Which people it acts as is not a namespace's."""
+    found = by_name(helm_template(tools, "--set=console.enabled=true", *flags))
+    (container,) = found["Deployment/keywright-system/keywright-console"]["spec"]["template"]["spec"]["containers"]
+    assert [each for each in container["args"] if "namespace" in each] == arguments
+    granted = roles_of(found, "keywright-console")
+    everywhere = {("ClusterRoleBinding/-", each) for each in ("keywright-console", "keywright-console-acting")}
+    at_home = {("RoleBinding/keywright-system", "keywright-usage-publisher")}
+    looking = {(place, role) for place in looks for role in ("keywright-verifier", "keywright-console-keys")}
+    assert granted == everywhere | at_home | looking | {(place, "keywright-console-secrets") for place in fetches}
+
+
+def roles_of(found: dict[str, Manifest], account: str) -> set[tuple[str, str]]:
+    """Where the account of this name is bound, and to which roles."""
+    return {
+        (name.rpartition("/")[0], each["roleRef"]["name"])
+        for name, each in found.items()
+        if "roleRef" in each and each["subjects"][0]["name"] == account
+    }
+
+
+def test_an_older_api_server_is_told_names(tools: PackagingTools) -> None:
+    """Then it acts as those who are named, and as nobody else: no role that is about everybody is bound."""
+    flags = ("--set=console.enabled=true", "--set=console.impersonation=Named", "--set=console.named.groups={payments}")
+    found = by_name(
+        helm_template(tools, *flags, "--set=console.named.serviceAccounts={payments/a,payments/b,orders/c}")
+    )
+    assert roles_of(found, "keywright-console") == {
+        ("ClusterRoleBinding/-", "keywright-console"),
+        ("ClusterRoleBinding/-", "keywright-console-named"),
+        ("RoleBinding/keywright-system", "keywright-usage-publisher"),
+        ("RoleBinding/keywright-system", "keywright-verifier"),
+        ("RoleBinding/payments", "keywright-console-named"),
+        ("RoleBinding/orders", "keywright-console-named"),
+    }
+    assert found["ClusterRole/-/keywright-console-named"]["rules"] == [
+        {"apiGroups": [""], "resources": ["groups"], "resourceNames": ["payments"], "verbs": ["impersonate"]}
+    ]
+    (accounts,) = found["Role/payments/keywright-console-named"]["rules"]
+    assert (accounts["resources"], accounts["resourceNames"]) == (["serviceaccounts"], ["a", "b"])
+
+
+TOGETHER = {
+    "all and some": (
+        "console.allNamespaces=true,console.namespaces={payments}",
+        "console.namespaces and console.allNamespaces exclude each other: give one of them",
+    ),
+    "new keys in some of some": (
+        "console.newKeysIn={payments}",
+        "console.newKeysIn is for console.allNamespaces: without it new keys are made wherever it serves",
+    ),
+    "a proxy that says nothing": (
+        "console.proxy.from={10.4.0.0/16}",
+        "console.proxy.from is believed about nobody: give console.proxy.userHeader too",
+    ),
+    "a header from nobody": (
+        "console.proxy.userHeader=X-User",
+        "console.proxy names headers that are believed from nobody: give console.proxy.from too",
+    ),
+    "nobody may ask": (
+        "console.keys=false,console.tokens=false",
+        "nobody could sign in: give console.keys, console.tokens or console.proxy.from",
+    ),
+    "nobody is named": (
+        "console.impersonation=Named",
+        "console.impersonation is Named and nobody is: give console.named.users, .groups or .serviceAccounts",
+    ),
+    "names that do not matter": (
+        "console.named.users={alice@example.com}",
+        "console.named is for console.impersonation=Named: anybody may be acted as without it",
+    ),
+}
+
+
+@pytest.mark.parametrize(("values", "said"), TOGETHER.values(), ids=TOGETHER)
+def test_values_that_do_not_go_together_are_told(tools: PackagingTools, values: str, said: str) -> None:
+    """One of them would be ignored, and nobody would know which."""
+    done = template(tools, f"--set=console.enabled=true,{values}")
+    assert done.returncode != 0
+    assert said in done.stderr
+
+
+def test_the_chart_makes_up_no_secret(tools: PackagingTools) -> None:
+    """What it made up would be new at each upgrade, and lie in the release's history. Twice the same comes out."""
+    flags = ("--set=console.enabled=true", "--set=verifier.enabled=true")
+    first = helm_template(tools, *flags)
+    assert not of_kind(by_name(first).values(), "Secret")
+    assert helm_template(tools, *flags) == first
 
 
 def test_all_namespaces_and_some_exclude_each_other(tools: PackagingTools) -> None:

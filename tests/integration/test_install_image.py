@@ -1,4 +1,4 @@
-"""The image: both commands in it, as little else as possible, and everything that a restricted pod asks for."""
+"""The image: all commands in it, as little else as possible, and everything that a restricted pod asks for."""
 
 import json
 import os
@@ -86,9 +86,10 @@ def image(docker: Docker) -> Iterator[str]:
         (("--version",), r"keywright \d+\.\d+\.\d+"),
         (("operator", "--help"), "usage: keywright operator "),
         (("verifier", "--help"), "usage: keywright verifier "),
+        (("console", "--help"), "usage: keywright console "),
         (("crds",), "kind: CustomResourceDefinition"),
     ],
-    ids=["version", "operator", "verifier", "crds"],
+    ids=["version", "operator", "verifier", "console", "crds"],
 )
 @pytest.mark.parametrize("user", ["65532:65532", "1234567:0"])
 def test_each_command_runs_as_anybody(
@@ -99,8 +100,11 @@ def test_each_command_runs_as_anybody(
 
 
 def test_what_needs_an_extra_is_there(docker: Docker, image: str) -> None:
-    """Redis and Envoy's gRPC; a kubeconfig that needs the library that was left out is refused with what would do."""
+    """Redis, Envoy's gRPC, and the console with its pages; a kubeconfig that needs the library that was left out is refused with what would do."""
     modules = "import hiredis, grpc, google.protobuf, uvloop, httptools, kopf"
+    modules += "; import keywright.console.run, keywright.console.pages.rendering"
+    modules += "; from importlib.resources import files; pages = files('keywright.console.pages')"
+    modules += "; assert all((pages / each).is_file() for each in ('templates/base.html', 'static/console.css'))"
     docker("run", "--rm", *ALONE, "--entrypoint=/opt/keywright/bin/python", image, "-c", modules)
     done = docker.run("run", "--rm", *ALONE, "--env=KUBECONFIG=/a:/b", image, "operator")
     assert done.returncode == 1

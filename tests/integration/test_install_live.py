@@ -13,8 +13,9 @@ from kubernetes.client.exceptions import ApiException
 from keywright_local import ControlPlane
 from keywright_local.packaging_tools import PackagingTools
 from tests.integration.conftest import ROOT
+from tests.support.console import Answer, ask, make_account
 from tests.support.installation import CHART, OVERLAYS, SYSTEM, by_name, kubectl, kustomize
-from tests.support.kube import Kube, eventually, status_of
+from tests.support.kube import Kube, Manifest, eventually, status_of
 from tests.support.people import allowed
 from tests.support.processes import BIN, Process, free_address, get, start, wait_ready
 
@@ -37,7 +38,7 @@ def cluster() -> Iterator[tuple[ControlPlane, Kube]]:
 @contextmanager
 def running(plane: ControlPlane, admin: Kube, component: str, folder: Path) -> Iterator[tuple[Process, str, str]]:
     """The process of a Deployment, ready, as its service account; only addresses and mounted files are replaced.
-    With it come the addresses of its probes and, of a verifier, of /verify.
+    With it come the addresses of its probes and of what it is there for.
     """
     pod = admin.request("GET", f"{APPS}/keywright-{component}")["spec"]["template"]["spec"]
     (container,) = pod["containers"]
@@ -50,6 +51,9 @@ def running(plane: ControlPlane, admin: Kube, component: str, folder: Path) -> I
                 value = probes
             case "--listen":
                 value = listen
+            case "--session-key-file":
+                (folder / "session").write_bytes(os.urandom(32))
+                value = str(folder / "session")
             case "--rules":
                 data = admin.request("GET", f"/api/v1/namespaces/{SYSTEM}/configmaps/keywright-verifier-rules")["data"]
                 (folder / "rules.yaml").write_text(data[Path(value).name])
@@ -118,6 +122,40 @@ def test_helm_installs_upgrades_and_uninstalls(tools: PackagingTools, tmp_path: 
         assert admin.plain_key("payments", "key") == plain
 
 
+def test_the_console_acts_where_it_was_installed_to(tools: PackagingTools, tmp_path: Path) -> None:
+    """It makes a key as whoever asks, in the namespace that it serves. Without constrained impersonation it acts as those
+    who are named, and tells others what is missing.
+    """
+    with cluster() as (plane, admin):
+        flags = ("--set=console.enabled=true", "--set=console.namespaces={payments}", "--set=console.tls.enabled=false")
+        helm(tools, plane, tmp_path, "install", "keywright", str(CHART), "--create-namespace", *flags)
+        tokens = {name: make_account(admin, "payments", name, "edit") for name in ("provisioner", "stranger")}
+        keys = "/v1/namespaces/payments/keys"
+        with ExitStack() as stack:
+            stack.enter_context(running(plane, admin, "operator", tmp_path))
+            create_key(admin, "payments")
+            _, _, address = stack.enter_context(running(plane, admin, "console", tmp_path))
+            for name, token in tokens.items():
+                made = eventually(
+                    lambda t=token, n=name: is_made(ask(address, "POST", keys, token=t, body={"name": n})),  # type: ignore[misc]
+                    within=60,
+                )
+                assert made["namespace"] == "payments"
+            elsewhere = ask(address, "POST", "/v1/namespaces/elsewhere/keys", token=tokens["provisioner"], body={})
+            assert (elsewhere.status, elsewhere.code) == (404, "not_found")
+        named = ("--set=console.impersonation=Named", "--set=console.named.serviceAccounts={payments/provisioner}")
+        helm(tools, plane, tmp_path, "upgrade", "keywright", str(CHART), *flags, *named)
+        with running(plane, admin, "console", tmp_path) as (_, _, address):
+            eventually(lambda: ask(address, "GET", keys, token=tokens["provisioner"]).status == 200, within=30)
+            eventually(lambda: ask(address, "GET", keys, token=tokens["stranger"]).code == "unavailable", within=30)
+
+
+def is_made(answer: Answer) -> Manifest | None:
+    """What was made. The API server may not know of all roles and policies yet, and refuses meanwhile."""
+    assert answer.status in (201, 403, 503), answer
+    return dict(answer.body) if answer.status == 201 else None
+
+
 @pytest.mark.parametrize("way", ["kustomize", "helm"])
 def test_the_shared_verifier_trusts_its_own_namespace_unless_told(
     tools: PackagingTools, tmp_path: Path, way: str
@@ -145,7 +183,7 @@ def test_what_the_guide_takes_away_leaves_the_keys(tmp_path: Path) -> None:
     guide = (ROOT / "docs/guides/install.md").read_text().partition("## Taking it away")[2]
     commands = re.findall(r"```sh\n(.*?)```", guide, re.DOTALL)[-1]
     with cluster() as (plane, admin):
-        overlays = (OVERLAYS / "operator", OVERLAYS / "verifier-gateway")
+        overlays = tuple(OVERLAYS / each for each in ("operator", "verifier-gateway", "console"))
         for overlay in overlays:
             assert kubectl(plane, "apply", "--server-side", "-k", overlay).returncode == 0
         create_key(admin, "payments")

@@ -29,7 +29,14 @@ from tests.support.kube import Kube, Manifest
 from tests.support.openapi_schemas import LOCATION, write_schemas
 
 KEEP = {"helm.sh/resource-policy": "keep"}
-EVERYWHERE = ("--set=verifier.enabled=true", "--set=verifier.allNamespaces=true")
+EVERYWHERE = (
+    "--set=verifier.enabled=true",
+    "--set=verifier.allNamespaces=true",
+    "--set=console.enabled=true",
+    "--set=console.allNamespaces=true",
+    "--set=console.newKeysIn={payments}",
+    "--set=console.tls.enabled=false",
+)
 # What Helm can make besides, for kinds that the API server knows.
 EXTRAS = (
     "--set=verifier.enabled=true",
@@ -41,6 +48,20 @@ EXTRAS = (
     "--set=verifier.rateLimitStore.secretName=store",
     "--set=verifier.tls.enabled=false",
     "--set=operator.extraArgs={--workers=8}",
+    "--set=console.enabled=true",
+    "--set=console.namespaces={payments,orders}",
+    "--set=console.classes={standard}",
+    "--set=console.tls.clientCA=true",
+    "--set=console.proxy.from={10.4.0.0/16}",
+    "--set=console.proxy.userHeader=X-Forwarded-User",
+    "--set=console.proxy.groupsHeader=X-Forwarded-Groups",
+    "--set=console.tokens=false",
+    "--set=console.session.minutes=5",
+    "--set=console.rateLimit=60",
+    "--set=console.impersonation=Named",
+    "--set=console.named.users={alice@example.com}",
+    "--set=console.named.groups={payments}",
+    "--set=console.named.serviceAccounts={payments/provisioner}",
     "--set=image.digest=sha256:" + "0" * 64,
     '--set-json=imagePullSecrets=[{"name": "registry"}]',
     '--set-json=networkPolicy.verifierEgress=[{"ports": [{"port": 6379}]}]',
@@ -107,13 +128,13 @@ def restricted(admin: Kube, namespace: str) -> str:
 
 
 @pytest.fixture(scope="module")
-def workspaces(admin: Kube) -> Iterator[None]:
-    """The namespaces that the variants name."""
+def workspaces(own_admin: Kube) -> Iterator[None]:
+    """The namespaces that the variants name, where no other test has left an account or a role."""
     for name in ("payments", "orders"):
-        admin.request("POST", "/api/v1/namespaces", {"metadata": {"name": name}})
+        own_admin.request("POST", "/api/v1/namespaces", {"metadata": {"name": name}})
     yield
     for name in ("payments", "orders"):
-        admin.request("DELETE", f"/api/v1/namespaces/{name}")
+        own_admin.request("DELETE", f"/api/v1/namespaces/{name}")
 
 
 def comparable(manifests: dict[str, Manifest]) -> dict[str, Manifest]:
@@ -137,19 +158,19 @@ def test_both_ways_install_the_same(rendered: dict[str, str]) -> None:
 
 
 @pytest.mark.usefixtures("workspaces")
-def test_the_api_server_takes_it(plane: ControlPlane, rendered: dict[str, str]) -> None:
+def test_the_api_server_takes_it(own_plane: ControlPlane, rendered: dict[str, str]) -> None:
     """Strictly: no unknown field, no doubled one, no warning."""
     for text in rendered.values():
-        done = kubectl(plane, "apply", "--dry-run=server", "--validate=strict", "-f", "-", text=text)
+        done = kubectl(own_plane, "apply", "--dry-run=server", "--validate=strict", "-f", "-", text=text)
         assert (done.returncode, done.stderr) == (0, "")
 
 
 @pytest.mark.usefixtures("workspaces")
-def test_the_api_server_takes_every_option(plane: ControlPlane, tools: PackagingTools) -> None:
+def test_the_api_server_takes_every_option(own_plane: ControlPlane, tools: PackagingTools) -> None:
     """Every switch of the chart but those for kinds that it does not know."""
     for options in (EXTRAS, EVERYWHERE):
         text = helm_template(tools, *options)
-        done = kubectl(plane, "apply", "--dry-run=server", "--validate=strict", "-f", "-", text=text)
+        done = kubectl(own_plane, "apply", "--dry-run=server", "--validate=strict", "-f", "-", text=text)
         assert (done.returncode, done.stderr) == (0, "")
 
 
@@ -227,6 +248,23 @@ def test_the_guide_names_other_namespaces(plane: ControlPlane, tmp_path: Path) -
         **own,
         "metadata": {**own["metadata"], "namespace": "payments"},
     }
+
+
+def test_the_guide_has_the_console_serve_another_namespace(plane: ControlPlane, tmp_path: Path) -> None:
+    """Its kustomization moves the argument, and the RoleBindings that come with it are those of the overlay."""
+    guide = (ROOT / "docs/guides/console.md").read_text().partition("## Installing")[2]
+    kustomization, rights = re.findall(r"```text\n(.*?)```", guide, re.DOTALL)[:2]
+    (tmp_path / "kustomization.yaml").write_text(kustomization.replace("../keywright", os.path.relpath(ROOT, tmp_path)))
+    (tmp_path / "rights.yaml").write_text(rights)
+    found = by_name(kustomize(plane, tmp_path))
+    (container,) = found[f"Deployment/{SYSTEM}/keywright-console"]["spec"]["template"]["spec"]["containers"]
+    assert [each for each in container["args"] if "namespace" in each] == ["--namespace=payments"]
+    for name in ("reader", "keys", "secrets"):
+        own = dict(found[f"RoleBinding/{SYSTEM}/keywright-console-{name}"])
+        assert found[f"RoleBinding/payments/keywright-console-{name}"] == {
+            **own,
+            "metadata": {**own["metadata"], "namespace": "payments"},
+        }
 
 
 def test_the_service_of_the_monitoring_guide_finds_the_operator(plane: ControlPlane) -> None:

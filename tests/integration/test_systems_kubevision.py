@@ -19,13 +19,23 @@ from kubernetes.client.exceptions import ApiException
 
 from keywright_local import ControlPlane
 from tests.integration.conftest import CLASS_RULES, apply
-from tests.support.installed_system import InstalledSystem, ci_scripts, code_of, install_system, run_script, verifying
+from tests.support.console import serve
+from tests.support.installed_system import (
+    InstalledSystem,
+    ci_scripts,
+    code_of,
+    install_system,
+    managing,
+    run_script,
+    verifying,
+)
 from tests.support.kube import Kube, eventually, status_of
 from tests.support.kubectl import apikey, at_terminal
 from tests.support.people import RBAC, allowed, bind
 from tests.support.pods import container_of
 from tests.support.processes import get
 from tests.support.system_rows import proves
+from tests.support.visitor import Visitor
 
 ALICE: dict[str, Any] = {"user": "alice@example.com", "groups": ["kubevision-users"]}
 HERS, BOBS = "kubevision-alice", "kubevision-bob"
@@ -331,3 +341,39 @@ def test_an_admin_revokes_the_keys_of_a_leaver(kubevision: InstalledSystem) -> N
         kubevision.becomes(PROD, each, "revoked_key", **SCHEME)
     assert kubevision.ask(PROD, hers, **SCHEME).status == 200
     assert kubevision.kube.get(HERS, f"dave-{HERS}")["spec"]["revocationReason"] == "left the company"
+
+
+@proves("kubevision", "a profile page with one's own keys; an admin's page with any user's")
+def test_the_profile_page_and_the_admins_page(kubevision: InstalledSystem, tmp_path: Path) -> None:
+    """Signed in by a proxy in front, Erin makes a key on her page, sees it once, and uses it. Bob finds nothing of hers. An
+    admin opens her page and revokes all of them."""
+    bind(kubevision.kube, HERS, "erin@example.com", "kubevision-user")
+    flags = ("--proxy-from", "127.0.0.1/32", "--proxy-user-header", "X-User", "--proxy-groups-header", "X-Groups")
+    serve(kubevision.kube, HERS)
+    with managing(kubevision, tmp_path, *flags) as service:
+        erin, bob = (browser(service.address, f"{name}@example.com", "kubevision-users") for name in ("erin", "bob"))
+        root = browser(service.address, "root@example.com", "kubevision-admins")
+        hers = f"/?namespace={HERS}"
+        eventually(lambda: erin.get(hers).status == 200, within=30)
+        form = f"/keys/{HERS}/new"
+        shown = erin.submit(f"{form}?class=kubevision", form, displayName="Erin's notebook", ends="30d")
+        assert shown.status in (200, 201)
+        plain = re.findall(r"kv_live_[0-9A-Za-z]{12}_[0-9A-Za-z]{49}", shown.text)[0]
+        kubevision.becomes(PROD, plain, "allowed", **SCHEME)
+        profile = erin.get(hers)
+        assert "Erin&#39;s notebook" in profile.text
+        assert plain[20:-6] not in profile.text
+        assert bob.get(hers).status == 403
+        page = "/users/erin%40example.com"
+        assert (
+            "Erin&#39;s notebook" in eventually(lambda: seen if (seen := root.get(page)).status == 200 else None).text
+        )
+        assert bob.get(page).status == 403
+        done = root.submit(f"{page}?confirm=revoke", page, reason="left the company")
+        assert done.status in (200, 303)
+        kubevision.becomes(PROD, plain, "revoked_key", **SCHEME)
+
+
+def browser(service: str, user: str, *groups: str) -> Visitor:
+    """Somebody whom the proxy in front has signed in."""
+    return Visitor(service, {"X-User": user, "X-Groups": ",".join(groups)})

@@ -9,13 +9,19 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
-import pytest
-
 from tests.support.backend import Answer, ask
-from tests.support.installed_system import InstalledSystem, ci_scripts, code_of, run_script, system_of_files, verifying
-from tests.support.kube import Kube, eventually
+from tests.support.console import token_of
+from tests.support.installed_system import (
+    InstalledSystem,
+    ci_scripts,
+    code_of,
+    managing,
+    run_script,
+    system_of_files,
+    verifying,
+)
+from tests.support.kube import eventually
 from tests.support.kubectl import apikey
-from tests.support.people import allowed
 from tests.support.pods import container_of
 from tests.support.processes import get
 from tests.support.system_rows import proves
@@ -38,6 +44,8 @@ REQUESTS = {
     "integrations:write": ("POST", "integrations"),
     "webhooks:manage": ("POST", "webhooks"),
 }
+# The service itself is asked nothing for them.
+OF_THE_KEY_SERVICE = {"keys:read", "keys:manage"}
 _names = itertools.count()
 kubiya = system_of_files("kubiya", issued="reports")
 
@@ -174,7 +182,7 @@ def test_a_key_may_do_what_its_owner_may(kubiya: InstalledSystem) -> None:
 def test_each_scope_opens_its_own_requests_and_no_others(kubiya: InstalledSystem) -> None:
     """A key for each scope of the catalogue, against a request for each; admin passes them all."""
     (manifest,) = kubiya.documents("class.yaml")
-    assert {each["name"] for each in manifest["spec"]["scopes"]} == {*REQUESTS, "admin"}
+    assert {each["name"] for each in manifest["spec"]["scopes"]} == {*REQUESTS, "admin", *OF_THE_KEY_SERVICE}
     for scope, (method, resource) in REQUESTS.items():
         plain = issue(kubiya, scopes=[scope])
         kubiya.becomes(f"/api/v1/{resource}/7", plain, "allowed", method=method)
@@ -210,18 +218,44 @@ def allow_settings(kubiya: InstalledSystem) -> None:
 
 
 @proves("kubiya", "a key can be made programmatically with an existing key")
-def test_a_program_makes_a_key(kubiya: InstalledSystem) -> None:
-    """Until there is a key service: with the token of a service account, which may name no other owner than itself."""
-    program = Kube(kubiya.plane.kubeconfig_for_service_account("kubiya", "provisioner"))
-    me = {"user": "system:serviceaccount:kubiya:provisioner"}
-    spec = {"className": "kubiya", "displayName": "made by a program", "scopes": ["agents:read"]}
-    with contextlib.closing(program):
-        allowed(lambda: program.apikey("kubiya", "by-program", owner=me, **spec))
-        program.wait("kubiya", "by-program", Active="True", within=30)
-        plain = program.plain_key("kubiya", "by-program")
+def test_a_key_makes_a_key(kubiya: InstalledSystem, tmp_path: Path) -> None:
+    """By REST, with a key of Alice's that has keys:manage: the new one is hers, works at once, and is no more than the
+    first. A key without that scope makes none. A program without a key takes the token of a service account.
+    """
+    maker = {"Authorization": f"UserKey {issue(kubiya, scopes=['keys:manage', 'agents:read'])}"}
+    reader = {"Authorization": f"UserKey {issue(kubiya, scopes=['agents:read'])}"}
+    looker = {"Authorization": f"UserKey {issue(kubiya, scopes=['keys:read', 'agents:read'])}"}
+    keys = "/v1/namespaces/kubiya/keys"
+    wanted = {"displayName": "Made by a key", "scopes": ["agents:read"]}
+    with managing(kubiya, tmp_path, namespaces=["kubiya"]) as service:
+        eventually(lambda: service.ask("GET", keys, headers=maker).status == 200)
+        made = service.ask("POST", keys, body=wanted, headers=maker)
+        assert (made.status, made.fields["cache-control"]) == (201, "no-store")
+        kubiya.becomes(AGENTS, made.body["key"], "allowed")
+        assert kubiya.kube.get("kubiya", made.body["name"])["spec"]["owner"] == ALICE
+        assert kubiya.kube.secret("kubiya", made.body["name"]) is None
+        for more in (
+            {"scopes": ["agents:write"]},
+            {"scopes": ["admin"]},
+            {"scopes": ["keys:manage"]},
+            {"owner": {"user": "system:serviceaccount:kubiya:reports"}},
+        ):
+            assert service.ask("POST", keys, body=wanted | more, headers=maker).status == 403
+        eventually(lambda: service.ask("GET", keys, headers=looker).status == 200)
+        for other in (reader, looker):
+            refused = service.ask("POST", keys, body=wanted, headers=other)
+            assert (refused.status, refused.code) == (403, "insufficient_scope")
+        account = {"Authorization": f"Bearer {token_of(kubiya.kube, 'kubiya', 'provisioner')}"}
+        own = {"className": "kubiya", "owner": {"user": "system:serviceaccount:kubiya:provisioner"}}
+        eventually(lambda: service.ask("GET", keys, headers=account).status == 200)
+        plain = service.ask("POST", keys, body=wanted | own, headers=account).body["key"]
         kubiya.becomes(AGENTS, plain, "forbidden")  # its owner has no rights on agents
-        with pytest.raises(Exception, match=r"spec\.owner"):
-            program.apikey("kubiya", "too-much", owner=ALICE, **spec)
+        assert service.ask("POST", keys, body=wanted | own | {"owner": ALICE}, headers=account).status == 403
+        assert (
+            service.ask("POST", f"{keys}/{made.body['name']}/revoke", body={"reason": "lost"}, headers=maker).status
+            == 200
+        )
+        kubiya.becomes(AGENTS, made.body["key"], "revoked_key")
 
 
 @proves("kubiya", "distinct errors: missing key, invalid key, insufficient permissions, rate limited, invalid format")

@@ -13,7 +13,14 @@ import argon2
 import pytest
 from kubernetes.client.exceptions import ApiException
 
-from tests.support.installed_system import InstalledSystem, ci_scripts, code_of, run_script, system_of_files
+from tests.support.installed_system import (
+    InstalledSystem,
+    ci_scripts,
+    code_of,
+    managing,
+    run_script,
+    system_of_files,
+)
 from tests.support.kube import Kube, eventually
 from tests.support.kubectl import apikey
 from tests.support.people import allowed, refusal, succeeds
@@ -22,6 +29,8 @@ from tests.support.system_rows import proves
 
 CLUSTERS = "/api/v1/clusters/prod"
 KEYS = "/api/v1/apikeys"
+KEYS_OVER_REST = "/v1/namespaces/kupe/keys"
+ADMIN = {"user": "alice@example.com", "groups": ["kupe-admins"]}
 _names = itertools.count()
 kupe = system_of_files("kupe", issued="ak-ci")
 
@@ -86,8 +95,8 @@ def test_only_a_hash_is_stored(kupe: InstalledSystem) -> None:
 
 
 @proves("kupe", "list returns metadata only, find a key by its display name, delete by id `ak-…`")
-def test_keys_are_listed_found_and_deleted(kupe: InstalledSystem) -> None:
-    """By an admin of Kupe; the id is the name that the API server makes up."""
+def test_keys_are_listed_found_and_deleted(kupe: InstalledSystem, tmp_path: Path) -> None:
+    """By an admin of Kupe, with kubectl and over REST; the id is a name that is made up."""
     kubeconfig = kupe.plane.kubeconfig_for("alice@example.com", ["kupe-admins"])
     with contextlib.closing(Kube(kubeconfig)) as alice:
         allowed(lambda: alice.list("kupe"))
@@ -110,6 +119,26 @@ def test_keys_are_listed_found_and_deleted(kupe: InstalledSystem) -> None:
     kupe.becomes(CLUSTERS, plain, "invalid_key")
     assert made not in apikey(kubeconfig, "list", "-o", "name", "-n", "kupe").out
     eventually(lambda: kupe.kube.secret("kupe", made) is None)
+    found_and_deleted_over_rest(kupe, tmp_path)
+
+
+def found_and_deleted_over_rest(kupe: InstalledSystem, folder: Path) -> None:
+    """With a key of an admin's."""
+    admins = {"Authorization": f"Bearer {kupe.issue('ak-for-rest', role='admin', owner=ADMIN)}"}
+    wanted = {"displayName": "The web platform", "role": "readonly"}
+    with managing(kupe, folder, namespaces=["kupe"]) as service:
+        eventually(lambda: service.ask("GET", KEYS_OVER_REST, headers=admins).status == 200)
+        made = service.ask("POST", KEYS_OVER_REST, body=wanted, headers=admins).body
+        assert re.fullmatch(r"ak-[a-z0-9]+", made["name"])
+        kupe.becomes(CLUSTERS, made["key"], "allowed")
+        listed = service.ask("GET", f"{KEYS_OVER_REST}?displayName=The%20web%20platform", headers=admins)
+        assert [each["name"] for each in listed.body["items"]] == [made["name"]]
+        record = kupe.kube.get("kupe", made["name"])["status"]["keys"][0]
+        for secret in (made["key"], made["key"][20:-6], record["hash"], record["fingerprint"]):
+            assert secret not in json.dumps(listed.body)
+        assert service.ask("DELETE", f"{KEYS_OVER_REST}/{made['name']}", headers=admins).status == 204
+        kupe.becomes(CLUSTERS, made["key"], "invalid_key")
+        assert service.ask("GET", f"{KEYS_OVER_REST}/{made['name']}", headers=admins).status == 404
 
 
 @proves("kupe", "revocation is immediate, no grace period")
@@ -161,8 +190,8 @@ def test_rotation_without_downtime_both_ways(kupe: InstalledSystem) -> None:
 
 
 @proves("kupe", "create, list and revoke need the admin role; a readonly member or key cannot manage keys")
-def test_only_admins_manage_keys(kupe: InstalledSystem) -> None:
-    """Members by RBAC, keys by the rules: what a readonly one is refused, an admin does."""
+def test_only_admins_manage_keys(kupe: InstalledSystem, tmp_path: Path) -> None:
+    """Members by RBAC, keys by their role: what a readonly one is refused, an admin does, at the key service too."""
     admins_key = kupe.issue("ak-of-an-admin", role="admin")
     readonly_key = kupe.issue("ak-of-a-reader", role="readonly")
     with (
@@ -182,6 +211,38 @@ def test_only_admins_manage_keys(kupe: InstalledSystem) -> None:
     for method, path in (("GET", KEYS), ("POST", KEYS), ("DELETE", f"{KEYS}/ak-1"), ("POST", CLUSTERS)):
         kupe.becomes(path, admins_key, "allowed", method=method)
         assert code_of(kupe.ask(path, reader, method=method)) == "insufficient_scope"
+    only_admins_manage_keys_over_rest(kupe, tmp_path)
+
+
+def only_admins_manage_keys_over_rest(kupe: InstalledSystem, folder: Path) -> None:
+    """Of two keys of one admin the one with the role readonly is refused, and so is any key of a readonly member."""
+    wanted = {"displayName": "Made over REST", "role": "readonly"}
+    admins, readers, of_a_reader = (
+        {"Authorization": f"Bearer {kupe.issue(name, role=role, owner=owner)}"}
+        for name, role, owner in (
+            ("ak-managing", "admin", ADMIN),
+            ("ak-reading", "readonly", ADMIN),
+            ("ak-of-rob", "admin", {"user": "rob@example.com", "groups": ["kupe-readonly"]}),
+        )
+    )
+    with managing(kupe, folder, namespaces=["kupe"]) as service:
+        eventually(lambda: service.ask("GET", KEYS_OVER_REST, headers=admins).status == 200)
+        for role in ("readonly", "admin"):
+            assert service.ask("POST", KEYS_OVER_REST, body=wanted | {"role": role}, headers=admins).status == 201
+        victim = f"{KEYS_OVER_REST}/ak-managing"
+        for method, path, body in (
+            ("POST", KEYS_OVER_REST, wanted),
+            ("GET", KEYS_OVER_REST, None),
+            ("GET", victim, None),
+            ("POST", f"{victim}/revoke", {}),
+            ("DELETE", victim, None),
+        ):
+            refused = service.ask(method, path, body=body, headers=readers)
+            assert (refused.status, refused.code) == (403, "insufficient_scope")
+        for method, path, body in (("POST", KEYS_OVER_REST, wanted), ("GET", KEYS_OVER_REST, None)):
+            refused = service.ask(method, path, body=body, headers=of_a_reader)
+            assert (refused.status, refused.code) == (403, "forbidden")
+        assert service.ask("POST", f"{victim}/revoke", body={"reason": "over"}, headers=admins).status == 200
 
 
 def manage(who: Kube) -> list[Callable[[], Any]]:

@@ -41,7 +41,7 @@ def test_a_readme_shows_what_happens(cluster: ControlPlane, system: str, tmp_pat
     shutil.copytree(ROOT / "examples" / system, folder)
     kubeconfig = tmp_path / "kubeconfig"
     shutil.copy(cluster.kubeconfig, kubeconfig)
-    listen, admin = free_address(), free_address()
+    listen, admin, service, probes = (free_address() for _ in range(4))
     environment = {
         "PATH": f"{BIN}:{cluster.kubectl.parent}:/usr/bin:/bin",
         "HOME": str(tmp_path),
@@ -49,7 +49,9 @@ def test_a_readme_shows_what_happens(cluster: ControlPlane, system: str, tmp_pat
         "KEYWRIGHT_LISTEN": listen,
         "KEYWRIGHT_ADMIN_LISTEN": admin,
     }
-    text = (folder / "README.md").read_text().replace("127.0.0.1:8080", listen).replace("127.0.0.1:8081", admin)
+    text = (folder / "README.md").read_text()
+    for said, meant in {"8080": listen, "8081": admin, "8090": service, "8091": probes}.items():
+        text = text.replace(f"127.0.0.1:{said}", meant)
     steps = read_steps(text)
     assert len(steps) > 20
     with shell(folder, environment) as terminal:

@@ -32,7 +32,7 @@ ROOT = Path(__file__).parents[2]
 OVERLAYS = ROOT / "deploy/kustomize/overlays"
 CHART = ROOT / "deploy/chart/keywright"
 SYSTEM = "keywright-system"
-ONLY_VERIFIER = [f"--set={part}.enabled=false" for part in ("crds", "roles", "admission", "operator")]
+WITHOUT_THE_REST = [f"--set={part}.enabled=false" for part in ("crds", "roles", "admission", "operator")]
 
 
 @dataclass(frozen=True)
@@ -52,7 +52,8 @@ VARIANTS = [
         ("--api-versions=admissionregistration.k8s.io/v1/MutatingAdmissionPolicy",),
     ),
     Variant("single-namespace", (OVERLAYS / "single-namespace",), ("--set=operator.namespaces={payments}",)),
-    Variant("verifier-gateway", (OVERLAYS / "verifier-gateway",), (*ONLY_VERIFIER, "--set=verifier.enabled=true")),
+    Variant("console", (OVERLAYS / "console",), (*WITHOUT_THE_REST, "--set=console.enabled=true")),
+    Variant("verifier-gateway", (OVERLAYS / "verifier-gateway",), (*WITHOUT_THE_REST, "--set=verifier.enabled=true")),
 ]
 
 

@@ -16,6 +16,7 @@ import yaml
 
 from keywright_local import ControlPlane
 from tests.support.backend import Answer, ask
+from tests.support.console import Console, console, console_account
 from tests.support.kube import Kube, Manifest, eventually
 from tests.support.processes import free_address, get, operator, verifier
 
@@ -25,6 +26,7 @@ __all__ = [
     "ci_scripts",
     "code_of",
     "install_system",
+    "managing",
     "run_script",
     "system_of_files",
     "verifying",
@@ -178,6 +180,15 @@ def verifying(
     fixed = ("--rules", str(ROOT / "examples" / name / "rules.yaml"), "--usage-interval", "1s", "--owner-cache", "1s")
     with verifier(kubeconfig, folder / "verifier", *fixed, *flags, namespaces=namespaces) as (_, listen, admin):
         yield listen, admin
+
+
+@contextlib.contextmanager
+def managing(system: InstalledSystem, folder: Path, *flags: str, namespaces: Sequence[str] = ()) -> Iterator[Console]:
+    """The key service for the keys of a system. Without ``namespaces`` it serves all of them, and makes new keys in none."""
+    account = console_account(system.plane, system.kube, namespaces=namespaces, everywhere=not namespaces)
+    chosen = ("--class", system.name, *flags)
+    with console(account, folder / "console.log", *chosen, namespaces=namespaces) as running:
+        yield running
 
 
 def _apply(plane: ControlPlane, namespace: str, file: Path) -> None:

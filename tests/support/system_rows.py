@@ -13,11 +13,10 @@ _MARK = "proves_row"
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Row:
-    """One documented behaviour. ``to_come`` is the part of it that Keywright does not have yet."""
+    """One documented behaviour."""
 
     system: str
     behaviour: str
-    to_come: str = ""
 
 
 _TABLE: dict[str, Sequence[str]] = {
@@ -59,19 +58,10 @@ _TABLE: dict[str, Sequence[str]] = {
         "revocation immediate, requests in flight included",
         "amber badge near expiry; expiry used to enforce rotation",
         "an admin sees and revokes any user's keys (leaver, compromise)",
+        "a profile page with one's own keys; an admin's page with any user's",
     ),
 }
-_TO_COME = {
-    "a key can be made programmatically with an existing key": "the key service, which makes keys for keys; until "
-    "then a service account makes them",
-    "create, list and revoke need the admin role; a readonly member or key cannot manage keys": "the key service, for "
-    "keys that manage keys",
-}
-ROWS = tuple(
-    Row(system=system, behaviour=behaviour, to_come=_TO_COME.get(behaviour, ""))
-    for system, rows in _TABLE.items()
-    for behaviour in rows
-)
+ROWS = tuple(Row(system=system, behaviour=behaviour) for system, rows in _TABLE.items() for behaviour in rows)
 
 
 def proves(system: str, behaviour: str) -> Callable[[F], F]:

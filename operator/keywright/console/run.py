@@ -61,7 +61,7 @@ async def _serve(settings: ConsoleSettings) -> int:
         context = tls_context(settings.tls_cert, settings.tls_key, settings.client_ca)
     session_key = read_session_key(settings.session_key_file)
     cluster = credentials.load()
-    engine = InProcess(_engine_settings(settings)) if settings.keys else None
+    engine = InProcess(_engine_settings(settings), acts_as_owner=True) if settings.keys else None
     answered: Counter[int] = Counter()
     async with AsyncExitStack() as stack:
         client = await stack.enter_async_context(connect(cluster, connections=CONNECTIONS))

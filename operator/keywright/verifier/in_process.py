@@ -30,7 +30,7 @@ from keywright.verifier.metrics import Metrics
 from keywright.verifier.owners.owners import CONCURRENT, Owners
 from keywright.verifier.rules.file import RulesFile
 from keywright.verifier.rules.gate import Gate, RulesHolder
-from keywright.verifier.rules.needs import ANY_KEY, add_scopes
+from keywright.verifier.rules.needs import ANY_KEY, AS_OWNER, add_scopes
 from keywright.verifier.rules.originals import Source
 from keywright.verifier.rules.queries import PLAIN
 from keywright.verifier.rules.reading import read_rules
@@ -56,7 +56,8 @@ class _FixedRules:
 class InProcess:
     """Judges for one program for as long as :meth:`run` runs; before and after that it is not in sync.
 
-    ``anonymous`` are paths as in a rules file, which need no key; ``scopes`` are needed by everything else.
+    ``anonymous`` are paths as in a rules file, which need no key; ``scopes`` are needed by everything else. With
+    ``acts_as_owner`` the program does what it is asked as the owner of the key, and nothing in its own name.
 
     Raises:
         KeywrightError: for what cannot be, naming the option.
@@ -64,11 +65,17 @@ class InProcess:
     """
 
     def __init__(
-        self, settings: VerifierSettings, *, anonymous: Sequence[str] = (), scopes: Sequence[str] = ()
+        self,
+        settings: VerifierSettings,
+        *,
+        anonymous: Sequence[str] = (),
+        scopes: Sequence[str] = (),
+        acts_as_owner: bool = False,
     ) -> None:
         _check(settings, anonymous, scopes)
         self._settings = settings
         self._scopes = tuple(scopes)
+        self._any_key = AS_OWNER if acts_as_owner else ANY_KEY
         self._metrics, self._index = Metrics(), Index()
         self._prover = Prover(
             self._index.entries,
@@ -96,7 +103,7 @@ class InProcess:
         """The verdict on a request, at once unless its key has to be proven first. ``path`` is what the program makes
         of ``target``; ``fields`` have names in lower case.
         """
-        now, need = time.time(), ANY_KEY
+        now, need = time.time(), self._any_key
         if self._gate is not None:
             # What the rules are held against has to be what the program looks up.
             is_plain = read_path(target.partition(b"?")[0]) == path
@@ -117,7 +124,7 @@ class InProcess:
         entry = self._index.entries.get(key_id.encode("ascii", "replace"))
         if entry is None or entry.path.decode() != key or entry.class_name not in self._judge.class_names:
             return self._judge.refuse(verdicts.INVALID, PLAIN, now)
-        return self._judge.judge_known(entry, ANY_KEY, PLAIN, now)
+        return self._judge.judge_known(entry, self._any_key, PLAIN, now)
 
     @property
     def carriers(self) -> frozenset[bytes]:

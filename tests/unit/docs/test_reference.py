@@ -2,6 +2,7 @@
 
 import argparse
 import re
+from collections import Counter
 from pathlib import Path
 from typing import Any
 
@@ -10,6 +11,7 @@ import yaml
 from markdown_it import MarkdownIt
 
 from keywright.addresses import Tcp
+from keywright.console.admin import Admin
 from keywright.domain.apikey import Phase
 from keywright.domain.conditions import ConditionType
 from keywright.domain.reasons import Reason
@@ -55,7 +57,7 @@ def test_every_field_has_its_row(path: Path) -> None:
     assert count > 2
 
 
-@pytest.mark.parametrize("command", ["operator", "verifier"])
+@pytest.mark.parametrize("command", ["operator", "verifier", "console"])
 def test_every_flag_has_its_row(command: str) -> None:
     """Those that its help names, each with its twin."""
     page = (REFERENCE / "settings.md").read_text()
@@ -137,8 +139,23 @@ async def test_every_metric_has_its_row(tmp_path: Path) -> None:
         listener.close()
         await admin.close()
         await hub.stop(0)
+    shown += await figures_of_the_console()
     exposed |= set(re.findall(r"^# TYPE (\S+)", shown, re.MULTILINE))
     assert documented_metrics() == exposed
+
+
+async def figures_of_the_console() -> str:
+    """What its admin listener answers."""
+    sent: list[Any] = []
+
+    async def send(message: Any) -> None:
+        sent.append(message)
+
+    async def receive() -> Any:
+        raise AssertionError("nothing is read")
+
+    await Admin(None, Counter({200: 1}))({"type": "http", "method": "GET", "path": "/metrics"}, receive, send)
+    return str(sent[1]["body"].decode())
 
 
 def as_read(markdown: str) -> dict[str, str]:

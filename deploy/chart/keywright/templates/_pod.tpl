@@ -1,4 +1,4 @@
-{{- /* What both Deployments say of their pods. Called with a dict: root, component. */ -}}
+{{- /* What all Deployments say of their pods. Called with a dict: root, component. */ -}}
 
 {{- define "keywright.labels" -}}
 {app.kubernetes.io/name: keywright, app.kubernetes.io/component: {{ . }}}

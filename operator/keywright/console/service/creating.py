@@ -11,6 +11,7 @@ from keywright.console.service.asking import Mark, default_owner, is_as_asked, m
 from keywright.console.service.fences import Fitted
 from keywright.console.service.finding import Finder
 from keywright.console.service.handing_over import ALREADY_DELIVERED, Deadline, HandOver
+from keywright.console.service.refusals import UnansweredError
 from keywright.domain.plainkey import PlainKey
 from keywright.kube.resources import APIKEYS
 
@@ -60,11 +61,12 @@ class Creating:
                 return await self._repeat(namespace, manifest, marked, deadline)
             return await self._deliver(made, deadline)
         except BaseException as error:
-            # The same request, repeated, has been the first to take the key.
             if idempotency_key is not None and isinstance(error, ProblemError) and error.code == ALREADY_DELIVERED:
+                # The same request, repeated, has been the first to take the key.
                 error.headers["Location"] = f"/v1/namespaces/{namespace}/keys/{name}"
                 raise
-            undoing = asyncio.create_task(self._undo(namespace, name, marked, posting))
+            undo = self._undo_repeatable if idempotency_key is not None else self._undo
+            undoing = asyncio.create_task(undo(namespace, name, marked, posting))
             self._undoing.add(undoing)
             undoing.add_done_callback(self._undoing.discard)
             # One attempt is waited for, so that nothing is left behind by the time that the caller hears of it.
@@ -110,32 +112,48 @@ class Creating:
         return Made(await self._acting.get(APIKEYS, metadata["namespace"], metadata["name"]), plain)
 
     async def _undo(self, namespace: str, name: str, marked: Mark, posting: "asyncio.Task[Manifest | None]") -> None:
-        """Take back what this request has made. What another one with the same mark has made is that one's."""
+        """Take back what this request has made, as soon as there is an API server."""
         is_known = True
         try:
-            made = await posting
-            if made is None:
-                return
-        except ProblemError as problem:
-            if problem.code != "unavailable":
-                return
+            await posting
+        except UnansweredError:
             is_known = False
+        except ProblemError:
+            return
         for pause in ATTEMPTS:
             await asyncio.sleep(pause)
             try:
                 found = await self._acting.find(APIKEYS, namespace, name)
                 if found is None and not is_known:
-                    # An answer that never came may belong to a request that still arrives.
+                    # The request may still arrive.
                     continue
                 if found is not None and marked.is_on(found):
                     await self._remove(found)
+            except UnansweredError:
+                continue
             except ProblemError as problem:
-                if problem.code == "unavailable":
-                    continue
-                logger.error("%s/%s was not delivered, and could not be taken back: %s", namespace, name, problem)  # noqa: TRY400
+                _tell(namespace, name, problem.detail)
             return
         if is_known:
-            logger.error("%s/%s was not delivered, and could not be taken back", namespace, name)
+            _tell(namespace, name, "the API server did not answer")
+
+    async def _undo_repeatable(
+        self, namespace: str, name: str, marked: Mark, posting: "asyncio.Task[Manifest | None]"
+    ) -> None:
+        """Take back what this request has made, at once or not at all: who repeats it goes on with what is there. What
+        a repetition has taken the key of, or has made itself, is left alone.
+        """
+        try:
+            made = await posting
+            if made is None:
+                return
+            found = await self._acting.find(APIKEYS, namespace, name)
+            if found is None or found["metadata"]["uid"] != made["metadata"]["uid"] or not marked.is_on(found):
+                return
+            if self._hand_over.has_taken or not await self._hand_over.is_taken(found):
+                await self._remove(found)
+        except ProblemError:
+            return
 
     async def _remove(self, found: Manifest) -> None:
         try:
@@ -146,3 +164,7 @@ class Creating:
             # Who may make keys may not always delete them; revoking is as good.
             reason = "it was not delivered to who asked for it"
             await self._acting.patch(APIKEYS, found, {"spec": {"revoked": True, "revocationReason": reason}})
+
+
+def _tell(namespace: str, name: str, why: str) -> None:
+    logger.error("%s/%s was not delivered, and could not be taken back: %s", namespace, name, why)

@@ -8,7 +8,7 @@ from keywright.verifier.keys.rights import Permits
 from keywright.verifier.owners.rights import Right
 from keywright.verifier.verdicts import Refusal
 
-__all__ = ["ANONYMOUS", "ANY_KEY", "NOBODY", "NOT_UNDERSTOOD", "Need", "add_scopes"]
+__all__ = ["ANONYMOUS", "ANY_KEY", "AS_OWNER", "NOBODY", "NOT_UNDERSTOOD", "Need", "add_scopes"]
 
 _KEPT = 256
 
@@ -16,6 +16,8 @@ _KEPT = 256
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class Need:
     """All of ``scopes`` and any of ``roles`` (none named: whatever the role), and ``right`` of the key's owner.
+
+    ``is_done_as_owner``: what is asked for is done with the owner's rights, so the API server judges them then.
 
     ``refusal`` is what even the best key gets; it is told to live keys only, so that nobody else learns of the rules.
     """
@@ -25,6 +27,7 @@ class Need:
     scopes: tuple[str, ...] = ()
     roles: frozenset[str] = field(default_factory=frozenset)
     right: Right | None = None
+    is_done_as_owner: bool = False
 
     def judge(self, permits: Permits) -> Refusal | None:
         """Whether a key that may do this much meets the need; ``None`` if it does, but for ``right``, which takes the
@@ -32,7 +35,7 @@ class Need:
         """
         if self.refusal is not None:
             return self.refusal
-        if permits.needs_owner and self.right is None:
+        if permits.needs_owner and self.right is None and not self.is_done_as_owner:
             return verdicts.OWNER_NOT_ASKED
         for scope in self.scopes:
             if not permits.grants(scope):
@@ -43,6 +46,7 @@ class Need:
 
 
 ANY_KEY = Need()
+AS_OWNER = Need(is_done_as_owner=True)
 ANONYMOUS = Need(is_anonymous=True)
 NOBODY = Need(refusal=verdicts.FORBIDDEN)
 NOT_UNDERSTOOD = Need(refusal=verdicts.ODD_QUERY)
