@@ -120,22 +120,23 @@ class Creating:
             is_known = False
         except ProblemError:
             return
+        refused: ProblemError | None = None
         for pause in ATTEMPTS:
             await asyncio.sleep(pause)
             try:
                 found = await self._acting.find(APIKEYS, namespace, name)
-                if found is None and not is_known:
-                    # The request may still arrive.
-                    continue
                 if found is not None and marked.is_on(found):
                     await self._remove(found)
-            except UnansweredError:
-                continue
             except ProblemError as problem:
-                _tell(namespace, name, problem.detail)
-            return
-        if is_known:
-            _tell(namespace, name, "the API server did not answer")
+                # An API server that has just started refuses what it will allow when it knows all roles.
+                refused = problem
+                continue
+            if found is not None or is_known:
+                return
+            # The request may still arrive.
+            refused = None
+        if refused is not None:
+            logger.error("%s/%s was not delivered, and could not be taken back: %s", namespace, name, refused.detail)
 
     async def _undo_repeatable(
         self, namespace: str, name: str, marked: Mark, posting: "asyncio.Task[Manifest | None]"
@@ -164,7 +165,3 @@ class Creating:
             # Who may make keys may not always delete them; revoking is as good.
             reason = "it was not delivered to who asked for it"
             await self._acting.patch(APIKEYS, found, {"spec": {"revoked": True, "revocationReason": reason}})
-
-
-def _tell(namespace: str, name: str, why: str) -> None:
-    logger.error("%s/%s was not delivered, and could not be taken back: %s", namespace, name, why)

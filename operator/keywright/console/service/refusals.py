@@ -15,6 +15,8 @@ __all__ = ["UnansweredError", "problem_of"]
 
 # In `spec.ttl: Invalid value: "x": …` the value is the caller's, and is not repeated.
 _VALUE = re.compile(r'(?:Invalid|Unsupported|Duplicate) value: (?:"(?:[^"\\]|\\.)*"|[^":,]*)(?:: )?')
+# An API server that has only just started may not know yet what a policy refers to (docs/decisions/0008).
+_NOT_YET = "paramKind"
 _READING = ("get", "list")
 
 
@@ -32,6 +34,13 @@ def problem_of(error: ApiError, verb: str, resource: Resource) -> ProblemError:
             return UnansweredError(told.status, told.code, told.detail, told.headers)
         case ImpersonationError() | ApiError(status=401):
             return as_problem(error)
+        case ApiError(status=422) if policy is not None and _NOT_YET in policy:
+            return ProblemError(
+                503,
+                "unavailable",
+                "The API server has only just started. Try again in half a minute.",
+                {"Retry-After": "30"},
+            )
         case ForbiddenError():
             return ProblemError(403, "forbidden", redact(_why(message_in(answer), verb, resource)))
         case GoneError():
