@@ -43,7 +43,7 @@ def test_a_token_signs_in_and_out(visit: Visit, person: Person) -> None:
 
 def test_a_session_ends_by_itself(visit: Visit, person: Person, session_key: Path) -> None:
     """After its minutes nothing is shown and nothing done any more: one signs in again, and is told so."""
-    minutes, left = 15, 8
+    minutes, left = 15, 6
 
     def nearly_over() -> float:
         return time.time() - minutes * 60 + left
@@ -74,6 +74,7 @@ def test_a_key_signs_in_within_its_bounds(
     admin.apikey(namespace, "foreign", className="standard")
     admin.wait(namespace, "reader", Active="True")
     page = visit.sign_in(admin.plain_key(namespace, "reader"))
+    expect(page.get_by_text(f"Signed in as dora@example.com, by key {namespace}/reader")).to_be_visible()
     expect(page.get_by_role("row", name="reader")).to_be_visible()
     expect(page.get_by_role("link", name="Generate new key")).to_have_count(0)
     expect(page.get_by_text("foreign")).to_have_count(0)

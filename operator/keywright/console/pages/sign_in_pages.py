@@ -54,7 +54,18 @@ async def sign_out(request: Request) -> Response:
 
 
 def _form(request: Request, wanted: str, *, status: int = 200, problem: str = "", notice: str = "") -> Response:
-    return render(request, "sign_in.html", status=status, next=local_address(wanted), problem=problem, notice=notice)
+    settings = request.app.state.served.settings
+    taken = {"Kubernetes token": settings.tokens, "Keywright key": settings.keys}
+    return render(
+        request,
+        "sign_in.html",
+        status=status,
+        next=local_address(wanted),
+        problem=problem,
+        notice=notice,
+        taken=[name for name, is_taken in taken.items() if is_taken],
+        minutes=settings.session_minutes,
+    )
 
 
 def _set_cookie(request: Request, answer: Response, value: str | None) -> None:
