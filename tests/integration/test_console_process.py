@@ -191,24 +191,6 @@ def test_not_in_sync(own_plane: ControlPlane, namespace: str, tmp_path: Path) ->
         assert service.process.stop() == 0
 
 
-def test_the_api_server_is_away(
-    own_plane: ControlPlane, service: Console, namespace: str, own_admin: Kube, token: str
-) -> None:
-    """A problem that says so, for who asks by token; the process lives on, and serves as soon as it is back."""
-    path = f"/v1/namespaces/{namespace}/keys"
-    eventually(lambda: service.ask("GET", path, token=token).status == 200, within=30)
-    own_plane.stop_api_server(kill=True)
-    try:
-        answer = service.ask("GET", path, token=token)
-        assert (answer.status, answer.code, "retry-after" in answer.fields) == (503, "unavailable", True)
-        assert service.ask("GET", path, token="x.y.z").status == 503
-        assert get(service.admin, "/healthz")[0] == 200
-    finally:
-        own_plane.start_api_server()
-    eventually(lambda: service.ask("GET", path, token=token).status == 200, within=60)
-    assert "Traceback" not in service.process.log
-
-
 def files(folder: Path) -> tuple[Path, Path, Path]:
     now = datetime.now(UTC)
     authority = CertificateAuthority.create("test", now=now)
@@ -292,3 +274,22 @@ def test_figures(service: Console, token: str) -> None:
     assert "keywright_console_ready 1" in text
     assert 'keywright_console_answers_total{status="404"}' in text
     assert "hunter2" not in text
+
+
+# The last one: for half a minute after its start an API server may refuse keys (docs/decisions/0008).
+def test_the_api_server_is_away(
+    own_plane: ControlPlane, service: Console, namespace: str, own_admin: Kube, token: str
+) -> None:
+    """A problem that says so, for who asks by token; the process lives on, and serves as soon as it is back."""
+    path = f"/v1/namespaces/{namespace}/keys"
+    eventually(lambda: service.ask("GET", path, token=token).status == 200, within=30)
+    own_plane.stop_api_server(kill=True)
+    try:
+        answer = service.ask("GET", path, token=token)
+        assert (answer.status, answer.code, "retry-after" in answer.fields) == (503, "unavailable", True)
+        assert service.ask("GET", path, token="x.y.z").status == 503
+        assert get(service.admin, "/healthz")[0] == 200
+    finally:
+        own_plane.start_api_server()
+    eventually(lambda: service.ask("GET", path, token=token).status == 200, within=60)
+    assert "Traceback" not in service.process.log
