@@ -1,7 +1,9 @@
 """A program with a key that manages keys: it acts as the key's owner, and never hands out more than it has itself."""
 
 import json
+import threading
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -266,3 +268,35 @@ def test_kubernetes_decides_as_well(alice: Asker, service: Console, admin: Kube,
     eventually(lambda: ci.ask("GET").status == 403, within=30)
     answer = ci.ask("POST", "", {"scopes": ["agents:read"]})
     assert (answer.status, answer.code) == (403, "forbidden")
+
+
+def test_who_leaves_keeps_no_key_that_a_key_made_meanwhile(
+    alice: Asker, bounded: Asker, service: Console, admin: Kube, namespace: str
+) -> None:
+    """While all keys of somebody are revoked, one of them goes on making others: none is left, and none is shown after
+    that.
+    """
+    every = {"apiGroups": [GROUP], "resources": ["apikeys"], "verbs": ["get", "list", "patch"]}
+    bind_cluster(admin, f"root-of-{namespace}", every)
+    root = editor_at(service, admin, namespace, f"root-of-{namespace}")
+    keys = f"/v1/owners/alice-of-{namespace}"
+    eventually(lambda: root.ask("GET", f"{keys}/keys").status == 200, within=30)
+    making = threading.Event()
+
+    def make() -> list[str]:
+        made: list[str] = []
+        while (answer := bounded.ask("POST", "", {"scopes": ["agents:read"]})).status == 201:
+            made.append(answer.body["name"])
+            making.set()
+        return [*made, answer.code or ""]
+
+    for number in range(8):
+        alice.create(name=f"z{number}", className="guarded")
+    with ThreadPoolExecutor(6) as pool:
+        makers = [pool.submit(make) for _ in range(6)]
+        assert making.wait(60)
+        outcomes = root.ask("POST", f"{keys}/revoke").body["items"]
+        assert {each.result()[-1] for each in makers} <= {"revoked_key", "conflict", "invalid_key"}
+    assert all(each["revoked"] for each in outcomes)
+    living = [each["metadata"]["name"] for each in admin.list(namespace) if not each["spec"].get("revoked")]
+    assert living == []

@@ -5,6 +5,7 @@ import html
 import http.client
 import re
 import socket
+import time
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -137,6 +138,20 @@ def test_the_cookie_is_for_this_site_and_no_script(client: Client, token: str) -
     assert client.get("/").status == 303
 
 
+def test_no_cookie_keeps_the_service_busy(client: Client, token: str) -> None:
+    """Values full of escapes, which are slow to read, are not read: nobody has to be known to send them, and while one
+    is read nobody is served. What else the browser keeps for this host does not matter either.
+    """
+    client.sign_in(token)
+    own, escapes = client.cookie, '\\"' * 15000
+    began = time.monotonic()
+    for cookie, status in ((f'{own.partition("=")[0]}="{escapes}"', 303), (f'other="{escapes}"; {own}', 200)):
+        client.cookie = cookie
+        assert [client.get("/").status for _ in range(10)] == [status] * 10
+    assert client.ask("GET", "/v1/classes").status == 401
+    assert time.monotonic() - began < 10
+
+
 def test_a_form_without_its_token_does_nothing(
     client: Client, token: str, victim: str, admin: Kube, namespace: str
 ) -> None:
@@ -166,6 +181,7 @@ def test_a_form_without_its_token_does_nothing(
         {"Sec-Fetch-Site": "none"},
         {"Origin": "https://evil.example"},
         {"Origin": "null"},
+        {"Origin": "http://["},
     ],
     ids=lambda each: " ".join(map(": ".join, each.items())),
 )

@@ -11,6 +11,7 @@ from starlette.exceptions import HTTPException
 from keywright.console.callers.gate import Callers
 from keywright.console.connections.asgi import App
 from keywright.console.connections.bodies import BoundedBodies
+from keywright.console.connections.cookies import OwnCookie
 from keywright.console.connections.hardening import Hardened
 from keywright.console.connections.journal import Journal
 from keywright.console.pages import routes as pages
@@ -36,7 +37,7 @@ def create_app(served: Served, callers: Callers, answered: Counter[int]) -> App:
         app.include_router(pages.router)
     for kind in (ProblemError, ApiError, RequestValidationError, HTTPException, Exception):
         app.add_exception_handler(kind, _answer_problem)
-    return Journal(Hardened(BoundedBodies(app)), answered)
+    return Journal(Hardened(BoundedBodies(OwnCookie(app, callers.sessions.cookie))), answered)
 
 
 async def _answer_problem(_: Request, error: Exception) -> Response:

@@ -2,6 +2,7 @@
 
 import asyncio
 import logging
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 
 from keywright.console.callers.caller import Caller
@@ -41,8 +42,15 @@ class Creating:
         self._finder = finder
         self._hand_over = HandOver(acting)
 
-    async def create(self, namespace: str, fitted: Fitted, idempotency_key: str | None) -> Made:
-        """Make it. Whatever fails, or is cancelled, after the ApiKey was made, takes it back.
+    async def create(
+        self,
+        namespace: str,
+        fitted: Fitted,
+        idempotency_key: str | None,
+        check_last: Callable[[], Awaitable[None]],
+    ) -> Made:
+        """Make it. Whatever fails, or is cancelled, after the ApiKey was made, takes it back; so does ``check_last``,
+        which is asked before the key is handed out.
 
         Raises:
             ProblemError: if it cannot be made, or was made and shown before.
@@ -58,8 +66,10 @@ class Creating:
         try:
             made = await asyncio.shield(posting)
             if made is None:
-                return await self._repeat(namespace, manifest, marked, deadline)
-            return await self._deliver(made, deadline)
+                issued = await self._repeat(namespace, manifest, marked, deadline)
+            else:
+                issued = await self._deliver(made, deadline)
+            await check_last()
         except BaseException as error:
             if idempotency_key is not None and isinstance(error, ProblemError) and error.code == ALREADY_DELIVERED:
                 # The same request, repeated, has been the first to take the key.
@@ -72,6 +82,7 @@ class Creating:
             # One attempt is waited for, so that nothing is left behind by the time that the caller hears of it.
             await asyncio.wait({undoing}, timeout=5)
             raise
+        return issued
 
     async def take_back(self, made: Made) -> None:
         """Delete what was made: its key has reached nobody."""

@@ -5,6 +5,7 @@ from datetime import UTC, datetime
 from typing import Any
 
 from keywright.api.apikey import read_spec
+from keywright.api.finding import has_id
 from keywright.api.status import read_status
 from keywright.console.callers.caller import Bounds, Caller
 from keywright.console.problems import ProblemError
@@ -97,6 +98,22 @@ class Fences:
             limits=status.effective.rate_limits if status.effective is not None else (),
         )
         _refuse(exceed(wanted, self._held(await self._own(bounds), bounds, key_class), key_class.delegation))
+
+    async def check_standing(self) -> None:
+        """Refuse to hand out what was made for a key that was ended meanwhile: it may have waited for long. The API
+        server is asked, which knows first.
+
+        Raises:
+            ProblemError: 401, if it was.
+
+        """
+        bounds = self._caller.bounds
+        if bounds is None:
+            return
+        own = await self._acting.find(APIKEYS, bounds.namespace, bounds.name)
+        is_living = own is not None and not (own["spec"].get("revoked") or own["spec"].get("suspended"))
+        if own is None or not is_living or not has_id(own, bounds.key_id):
+            raise ProblemError(401, "revoked_key", "The key that asks was ended meanwhile. Get a new one.")
 
     async def _own(self, bounds: Bounds) -> Manifest:
         """The ApiKey of the key that asks."""

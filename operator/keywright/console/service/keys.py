@@ -103,7 +103,7 @@ class KeyService:
         if new.expires_at is not None and new.expires_at <= datetime.now(UTC):
             raise ProblemError(422, "invalid_request", "expiresAt: that is over already.")
         fitted = await self._fences.fit(new)
-        made = await self._creating().create(namespace, fitted, idempotency_key)
+        made = await self._creating().create(namespace, fitted, idempotency_key, self._fences.check_standing)
         return Issued(key=view_key(made.found, {}, datetime.now(UTC)), plain=made.plain)
 
     async def discard(self, issued: Issued) -> None:
@@ -119,6 +119,7 @@ class KeyService:
         found = await self._to_change(namespace, key)
         await self._fences.check_handing_out(found)
         rotated, plain = await self._changing.rotate(found, grace, version)
+        await self._fences.check_standing()
         return Rotated(key=await self._view(rotated), plain=plain)
 
     async def suspend(self, namespace: str, key: str, *, version: str | None = None) -> KeyView:

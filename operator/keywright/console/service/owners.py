@@ -12,6 +12,10 @@ from keywright.kube.resources import APIKEYS
 __all__ = ["Outcome", "Owners"]
 
 
+LOOKS = 10
+"""As often the keys of an owner are listed until there is none more to revoke: somebody may never stop making them."""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Outcome:
     """What became of one key of several; ``problem`` is ``None`` if it is revoked now."""
@@ -46,19 +50,25 @@ class Owners:
 
     async def revoke(self, owner: str, reason: str | None) -> tuple[Outcome, ...]:
         """Revoke every key of an owner that is not revoked yet, or none if the caller may not list them all: who has
-        left shall have no key left that nobody looked at.
+        left shall have no key left that nobody looked at. Nor one that another of his keys has made meanwhile.
 
         Raises:
             ProblemError: 403, if he may not.
 
         """
-        found, refusals = await self._look(owner)
-        if refusals:
-            raise refusals[0]
         own = self._caller.bounds.name if self._caller.bounds is not None else None
-        # The key that asks comes last, or the others would be left.
-        ordered = sorted(found, key=lambda each: each["metadata"]["name"] == own)
-        return tuple([await self._revoke(each, reason) for each in ordered if not each["spec"].get("revoked")])
+        outcomes: dict[str, Outcome] = {}
+        for _ in range(LOOKS):
+            found, refusals = await self._look(owner)
+            if refusals:
+                raise refusals[0]
+            left = [each for each in found if not each["spec"].get("revoked") and _uid(each) not in outcomes]
+            # The key that asks comes last, or the others would be left; after that it can look no more.
+            for each in sorted(left, key=lambda each: each["metadata"]["name"] == own):
+                outcomes[_uid(each)] = await self._revoke(each, reason)
+            if not left or own is not None:
+                break
+        return tuple(outcomes.values())
 
     async def _look(self, owner: str) -> tuple[list[Manifest], list[ProblemError]]:
         """The ApiKeys of an owner, and the refusals of places whose ApiKeys the caller may not list."""
@@ -80,5 +90,11 @@ class Owners:
         try:
             await self._changing.end(found, reason)
         except ProblemError as problem:
-            return Outcome(namespace=namespace, name=name, problem=problem)
+            # Whoever has deleted it meanwhile has ended it as well.
+            if problem.status != 404:
+                return Outcome(namespace=namespace, name=name, problem=problem)
         return Outcome(namespace=namespace, name=name)
+
+
+def _uid(found: Manifest) -> str:
+    return str(found["metadata"]["uid"])
