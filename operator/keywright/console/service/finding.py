@@ -74,10 +74,11 @@ class Finder:
             raise nothing()
 
     async def find(self, namespace: str, reference: str) -> Manifest:
-        """The ApiKey of that name; if there is none, the one with that key id or UID.
+        """The ApiKey of that name, or the one with that key id or UID.
 
         Raises:
-            ProblemError: if there is none that the caller may know of.
+            ProblemError: if there is none that the caller may know of, or if it is the name of one and the id of
+                another: who names a key by its id shall not get one that somebody has called so.
 
         """
         self.check_namespace(namespace)
@@ -88,15 +89,25 @@ class Finder:
             found = await self._search(namespace, reference)
             if found is not None:
                 return found
-        if is_name(reference):
-            found = await self._acting.find(APIKEYS, namespace, reference)
-            if found is not None and self.may_see(found):
-                return found
-        if len(reference) == ID_LENGTH and reference.isascii() and reference.isalnum():
+        named = await self._acting.find(APIKEYS, namespace, reference) if is_name(reference) else None
+        named = named if named is not None and self.may_see(named) else None
+        if len(reference) != ID_LENGTH or not (reference.isascii() and reference.isalnum()):
+            if named is None:
+                raise nothing()
+            return named
+        try:
             found = await self._search(namespace, reference)
-            if found is not None:
-                return found
-        raise nothing()
+        except ProblemError as problem:
+            # Who may get but not list knows keys by their names only.
+            if named is None or problem.status != 403:
+                raise
+            return named
+        if named is not None and found is not None and named["metadata"]["uid"] != found["metadata"]["uid"]:
+            raise ProblemError(409, "conflict", "This is the name of one key and the id of another. Give the UID.")
+        either = named if named is not None else found
+        if either is None:
+            raise nothing()
+        return either
 
     def may_see(self, found: Manifest) -> bool:
         """Whether it is no secret that there is such a key. A key knows of its owner's keys only."""
