@@ -56,7 +56,20 @@ async def test_no_more_are_remembered_than_so_many() -> None:
         for number in range(MOST_KEPT + 10):
             server.answers.append(review(None, authenticated=False))
             await refused(tokens, f"token-{number}")
-        assert len(tokens._known) == MOST_KEPT
+        assert len(tokens._unknown) == MOST_KEPT
+
+
+async def test_what_is_nobody_s_forgets_nobody() -> None:
+    """Whoever makes tokens up has nobody else's reviewed again."""
+    async with serving() as (server, client):
+        tokens = Tokens(client)
+        server.answers.append(review("alice"))
+        assert (await tokens.identify(TOKEN)).user == "alice"
+        for number in range(MOST_KEPT + 10):
+            server.answers.append(review(None, authenticated=False))
+            await refused(tokens, f"token-{number}")
+        assert (await tokens.identify(TOKEN)).user == "alice"
+        assert not server.answers
 
 
 @pytest.mark.parametrize(

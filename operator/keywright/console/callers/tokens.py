@@ -47,7 +47,9 @@ class Tokens:
         self._client = client
         self._clock = clock
         self._digest_key = secrets.token_bytes(32)
+        # Apart from one another, or whoever sends many that are nobody's would have the others' reviewed each time.
         self._known: dict[bytes, tuple[float, Answer]] = {}
+        self._unknown: dict[bytes, tuple[float, Answer]] = {}
         self._turns = asyncio.Semaphore(MOST_AT_ONCE)
 
     async def identify(self, token: str) -> Caller:
@@ -60,7 +62,7 @@ class Tokens:
         if not 0 < len(token) <= LONGEST:
             raise _refused()
         digest = hashlib.blake2b(token.encode("utf-8", "surrogateescape"), key=self._digest_key).digest()
-        until, answer = self._known.get(digest, (0.0, None))
+        until, answer = self._known.get(digest) or self._unknown.get(digest) or (0.0, None)
         if self._clock() >= until:
             answer = await self._review(token)
             self._keep(digest, answer)
@@ -90,10 +92,12 @@ class Tokens:
         return _read(found)
 
     def _keep(self, digest: bytes, answer: Answer) -> None:
-        self._known.pop(digest, None)
-        while len(self._known) >= MOST_KEPT:
-            del self._known[next(iter(self._known))]
-        self._known[digest] = (self._clock() + KEEP_SECONDS, answer)
+        for kept in (self._known, self._unknown):
+            kept.pop(digest, None)
+        kept = self._known if answer is not None else self._unknown
+        while len(kept) >= MOST_KEPT:
+            del kept[next(iter(kept))]
+        kept[digest] = (self._clock() + KEEP_SECONDS, answer)
 
 
 def _read(review: dict[str, Any]) -> Answer:
