@@ -32,7 +32,7 @@ async def sign_in(request: Request) -> Response:
     check_origin(request)
     form = await read_form(request)
     try:
-        _, session = await request.app.state.callers.sign_in(form["credential"])
+        request.state.caller, session = await request.app.state.callers.sign_in(form["credential"])
     except ProblemError as problem:
         refused = problem
     else:
@@ -54,7 +54,15 @@ async def sign_out(request: Request) -> Response:
 
 
 def _form(request: Request, wanted: str, *, status: int = 200, problem: str = "", notice: str = "") -> Response:
-    return render(request, "sign_in.html", status=status, next=local_address(wanted), problem=problem, notice=notice)
+    return render(
+        request,
+        "sign_in.html",
+        status=status,
+        next=local_address(wanted),
+        problem=problem,
+        notice=notice,
+        minutes=request.app.state.served.settings.session_minutes,
+    )
 
 
 def _set_cookie(request: Request, answer: Response, value: str | None) -> None:
