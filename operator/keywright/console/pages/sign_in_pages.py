@@ -61,7 +61,7 @@ def _form(request: Request, wanted: str, *, status: int = 200, problem: str = ""
         next=local_address(wanted),
         problem=problem,
         notice=notice,
-        minutes=request.app.state.served.settings.session_minutes,
+        settings=request.app.state.served.settings,
     )
 
 
