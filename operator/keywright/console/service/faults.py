@@ -17,8 +17,13 @@ _PATTERNS = {
 
 def say_fault(fault: Mapping[str, Any]) -> str:
     """One of the errors that pydantic has found."""
-    pattern = str((fault.get("ctx") or {}).get("pattern", ""))
+    context = fault.get("ctx") or {}
+    pattern = str(context.get("pattern", ""))
     for beginning, words in _PATTERNS.items():
         if pattern.startswith(beginning):
             return words
+    if fault["type"] == "too_long":
+        # Also of a text, which pydantic then counts in items.
+        unit = "entries" if context["field_type"] in ("Tuple", "List") else "characters"
+        return f"use at most {context['max_length']} {unit}"
     return _WORDS.get(fault["type"]) or str(fault["msg"]).removeprefix("Value error, ")
