@@ -1,6 +1,5 @@
 """The key service as an ASGI application: the faces that it has, and what holds for all of them."""
 
-import logging
 from collections import Counter
 from http import HTTPStatus
 
@@ -21,8 +20,6 @@ from keywright.console.service.served import Served
 from keywright.kube.errors import ApiError
 
 __all__ = ["create_app"]
-
-logger = logging.getLogger(__name__)
 
 _CODES = {404: "not_found", 405: "invalid_request", 413: "too_large"}
 _DETAILS = {
@@ -72,5 +69,4 @@ def _problem(error: Exception) -> ProblemError:
             detail = _DETAILS.get(status, status.description or status.phrase)
             return ProblemError(status, code, detail, error.headers)
         case _:
-            logger.error("a fault of the key service itself: %s", type(error).__name__)
             return ProblemError(500, "unavailable", "The key service has a fault. Its log says more.")

@@ -4,6 +4,7 @@ The API server's audit log says the same with more authority: there the person s
 """
 
 import logging
+import traceback
 from collections import Counter
 
 from keywright.console.callers.caller import Caller
@@ -13,6 +14,8 @@ from keywright.console.connections.asgi import App, Message, Receive, Send
 __all__ = ["Journal"]
 
 logger = logging.getLogger(__name__)
+
+PLACES = 6
 
 
 class Journal:
@@ -40,10 +43,20 @@ class Journal:
 
         try:
             await self._app(scope, receive, tell)
+        except Exception as error:  # noqa: BLE001 - whoever asked has been answered, and the others go on being served
+            # Passed on, it would be logged with its text, which may quote what was sent.
+            logger.error("a fault of the key service itself: %s", _place(error))  # noqa: TRY400
         finally:
             self._answered[status] += 1
             if scope["method"] not in SAFE_METHODS:
                 logger.info("%s: %s %s: %s", _who(scope), scope["method"], place, status or "no answer")
+
+
+def _place(error: Exception) -> str:
+    """Of what kind it is, and where it lies."""
+    frames = traceback.extract_tb(error.__traceback__)[-PLACES:]
+    lines = (f"{each.filename.rpartition('/')[2]}:{each.lineno} {each.name}" for each in frames)
+    return f"{type(error).__name__} in {' > '.join(lines)}"
 
 
 def _who(scope: Message) -> str:
