@@ -19,7 +19,7 @@ def open_console(story: Story, stage: Stage, verifier: str) -> None:
     """Run the console as its own service account, say where it is and how to sign in, and wait for the end."""
     story.chapter("A class, a person, and some keys")
     story.run("kubectl apply -f deploy/demo/console.yaml")
-    story.run("kubectl wait --for=condition=Active apikey --all --timeout=30s")
+    story.run("kubectl wait --for=condition=Active apikey --all --timeout=90s")
     story.run(
         """kubectl patch apikey old-laptop --type=merge -p '{"spec":{"revoked":true,"revocationReason":"lost"}}'"""
     )
@@ -38,7 +38,7 @@ def open_console(story: Story, stage: Stage, verifier: str) -> None:
     command: list[str | Path] = [KEYWRIGHT, "console", *flags]
     environment = {**stage.environment, "KUBECONFIG": str(stage.kubeconfig_of("keywright-console"))}
     stage.cleanups.enter_context(story.background(command, environment))
-    story.expect("console ready", lambda: is_ready(admin), within=60)
+    story.expect("console ready", lambda: is_ready(admin), within=90)
     if story.failed:
         return
     token = subprocess.check_output(

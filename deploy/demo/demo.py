@@ -84,8 +84,8 @@ def prepare(story: Story, stage: Stage) -> str:
             stage.environment,
         )
     )
-    story.expect("operator ready", lambda: is_ready(probes), within=30)
-    story.expect("verifier ready", lambda: is_ready(admin), within=30)
+    story.expect("operator ready", lambda: is_ready(probes), within=90)
+    story.expect("verifier ready", lambda: is_ready(admin), within=90)
     return verify
 
 

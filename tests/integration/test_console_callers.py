@@ -1,5 +1,6 @@
 """Who may ask the key service, and as whom it then acts: real users, a real API server, the service's own account."""
 
+import re
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -301,6 +302,29 @@ def test_another_site_does_not_act_through_the_proxy(proxied: Console, admin: Ku
         assert (answer.status, answer.code) == (403, "forbidden")
     assert admin.get(namespace, "key")["spec"]["suspended"] is False
     once(lambda: proxied.ask("POST", f"{keys}/key/suspend", headers=who | {"Sec-Fetch-Site": "same-origin"}), 200)
+
+
+def test_pages_behind_a_proxy(proxied: Console, admin: Kube, namespace: str, keys: str) -> None:
+    """Who comes through it needs no session; his forms are his own all the same."""
+    forms: dict[str, str] = {}
+    admin.apikey(namespace, "key")
+    page = f"/keys/{namespace}/key/suspend"
+    for name in ("alice", "bob"):
+        user = f"{name}-{namespace}"
+        bind(admin, namespace, user, "edit")
+        answer = once(lambda u=user: proxied.ask("GET", page, headers={"X-Forwarded-User": u}), 200)  # type: ignore[misc]
+        found = re.search(r'name="csrf" value="([^"]+)"', answer.body)
+        assert found is not None
+        forms[user] = found[1]
+
+    def send(user: str, **form: str) -> int:
+        return proxied.ask("POST", page, form=form, headers={"X-Forwarded-User": user}).status
+
+    alice, bob = forms
+    assert (send(alice), send(alice, csrf=forms[bob])) == (403, 403)
+    assert admin.get(namespace, "key")["spec"]["suspended"] is False
+    assert send(alice, csrf=forms[alice]) == 303
+    assert admin.get(namespace, "key")["spec"]["suspended"] is True
 
 
 def test_without_keys_and_without_tokens(

@@ -4,8 +4,10 @@ import contextlib
 import html
 import http.client
 import re
+import socket
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 from urllib.parse import urlencode
 
@@ -14,11 +16,12 @@ import pytest
 from keywright_local import ControlPlane
 from tests.integration.conftest import Namespaces
 from tests.support.console import Console, console, console_account, make_account, serve
-from tests.support.kube import Kube
+from tests.support.kube import Kube, eventually
 from tests.support.people import allowed, bind
 from tests.support.processes import Process
 
 OURS: Mapping[str, str] = {"Sec-Fetch-Site": "same-origin"}
+FORM = "application/x-www-form-urlencoded"
 
 
 @pytest.fixture(scope="module")
@@ -65,7 +68,7 @@ class Client:
         return self.ask("GET", path)
 
     def post(self, path: str, form: Mapping[str, str], headers: Mapping[str, str] = OURS) -> Page:
-        sent: dict[str, Any] = {"Content-Type": "application/x-www-form-urlencoded", **headers}
+        sent: dict[str, Any] = {"Content-Type": FORM, **headers}
         return self.ask("POST", path, urlencode(form), **sent)
 
     def sign_in(self, credential: str, next_page: str = "/") -> Page:
@@ -215,6 +218,23 @@ def test_what_proves_nobody_begins_no_session(client: Client, token: str) -> Non
     assert client.ask("POST", "/sign-in", "credential=" + "x" * 100_000).status in (413, 415)
 
 
+def test_the_form_asks_for_what_is_taken(
+    plane: ControlPlane, admin: Kube, tmp_path: Path, client: Client, token: str
+) -> None:
+    """Where tokens are not, nobody pastes one in vain; where a proxy signs people in, the page says so."""
+    assert "Kubernetes token or Keywright key" in client.get("/sign-in").text
+    account = console_account(plane, admin, everywhere=True)
+    with console(account, tmp_path / "keys", "--tokens", "off") as started:
+        page = Client(address=started.address).get("/sign-in")
+        assert 'for="credential">Keywright key<' in page.text
+        assert Client(address=started.address).sign_in(token).status == 401
+    proxied = ("--proxy-from", "10.9.8.7/32", "--proxy-user-header", "X-Front-User")
+    with console(account, tmp_path / "proxy", "--tokens", "off", "--keys", "off", *proxied) as started:
+        stranger = Client(address=started.address, headers={"X-Front-User": "alice@example.com"})
+        assert stranger.get("/").fields["location"] == "/sign-in"
+        assert "through the proxy" in stranger.get("/sign-in").text
+
+
 def test_odd_addresses_are_pages_that_say_so(client: Client, token: str, namespace: str) -> None:
     """Nothing of them leads elsewhere in the API server, or breaks."""
     client.sign_in(token)
@@ -336,6 +356,36 @@ def test_a_key_of_another_owner_answers_as_none(
     assert not is_revoked(admin, elsewhere)
 
 
+def test_who_closes_the_page_meanwhile_leaves_no_key_behind(
+    client: Client, service: Console, token: str, admin: Kube, namespace: str
+) -> None:
+    """A key that nobody has seen is taken back."""
+    client.sign_in(token)
+    form = {
+        "csrf": client.get(f"/keys/{namespace}/new").csrf,
+        "displayName": "unseen",
+        "ends": "7d",
+        "class": "standard",
+    }
+
+    def is_there(name: str) -> bool:
+        return name in [each["metadata"]["name"] for each in admin.list(namespace)]
+
+    def is_taken_back(name: str) -> bool:
+        body = urlencode(form | {"name": name})
+        fields = {"Host": "x", "Cookie": client.cookie, "Content-Type": FORM, "Content-Length": str(len(body)), **OURS}
+        head = "".join(f"{field}: {value}\r\n" for field, value in fields.items())
+        host, _, port = service.address.rpartition(":")
+        with socket.create_connection((host, int(port)), timeout=30) as connection:
+            connection.sendall(f"POST /keys/{namespace}/new HTTP/1.1\r\n{head}\r\n{body}".encode())
+            eventually(lambda: is_there(name), what="the key is being made")
+        eventually(lambda: f"/keys/{namespace}/{name}: 201" in service.process.log, what="it is answered")
+        return not is_there(name)
+
+    # On a busy machine an answer may have been on its way already.
+    assert any(is_taken_back(f"unseen-{number}") for number in range(10))
+
+
 def test_no_token_or_key_gets_into_the_log(client: Client, service: Console, token: str, namespace: str) -> None:
     """Neither what people sign in with, nor the session, nor a key that was made."""
     client.sign_in(token)
@@ -346,7 +396,7 @@ def test_no_token_or_key_gets_into_the_log(client: Client, service: Console, tok
         "class": "standard",
     }
     page = client.post(f"/keys/{namespace}/new", form | {"request": "once"})
-    assert page.status == 200
+    assert page.status == 201
     found = re.search(r'id="plain"[^>]*>([^<]+)<', page.text)
     assert found is not None
     for secret in (token, client.cookie.partition("=")[2], found[1], found[1].rpartition("_")[2]):

@@ -14,7 +14,7 @@ import pytest
 from keywright_local import ControlPlane
 from keywright_local.certificates import CertificateAuthority
 from tests.integration.conftest import Namespaces
-from tests.support.console import Answer, Console, ask, console, console_account, make_account, serve
+from tests.support.console import Answer, Console, ask, console, console_account, make_account, serve, sign_in
 from tests.support.kube import Kube, eventually
 from tests.support.processes import get
 
@@ -191,24 +191,6 @@ def test_not_in_sync(own_plane: ControlPlane, namespace: str, tmp_path: Path) ->
         assert service.process.stop() == 0
 
 
-def test_the_api_server_is_away(
-    own_plane: ControlPlane, service: Console, namespace: str, own_admin: Kube, token: str
-) -> None:
-    """A problem that says so, for who asks by token; the process lives on, and serves as soon as it is back."""
-    path = f"/v1/namespaces/{namespace}/keys"
-    eventually(lambda: service.ask("GET", path, token=token).status == 200, within=30)
-    own_plane.stop_api_server(kill=True)
-    try:
-        answer = service.ask("GET", path, token=token)
-        assert (answer.status, answer.code, "retry-after" in answer.fields) == (503, "unavailable", True)
-        assert service.ask("GET", path, token="x.y.z").status == 503
-        assert get(service.admin, "/healthz")[0] == 200
-    finally:
-        own_plane.start_api_server()
-    eventually(lambda: service.ask("GET", path, token=token).status == 200, within=60)
-    assert "Traceback" not in service.process.log
-
-
 def files(folder: Path) -> tuple[Path, Path, Path]:
     now = datetime.now(UTC)
     authority = CertificateAuthority.create("test", now=now)
@@ -263,6 +245,20 @@ def test_an_orderly_end(account: Path, namespace: str, token: str, own_admin: Ku
         assert service.process.log.splitlines()[-1].endswith("stopped")
 
 
+def test_replicas(account: Path, token: str, tmp_path: Path) -> None:
+    """Who has signed in at one is known to another with the same session key, and to none without it."""
+    (tmp_path / "key").write_bytes(b"k" * 32)
+    flags = ("--session-key-file", str(tmp_path / "key"))
+    with (
+        console(account, tmp_path / "1", *flags) as first,
+        console(account, tmp_path / "2", *flags) as second,
+        console(account, tmp_path / "3") as stranger,
+    ):
+        cookie = {"Cookie": sign_in(first, token)}
+        assert [each.ask("GET", "/", headers=cookie).status for each in (first, second, stranger)] == [200, 200, 303]
+        assert token not in cookie["Cookie"]
+
+
 def test_an_address_that_is_taken(account: Path, service: Console, tmp_path: Path) -> None:
     """One line says what to do, and the exit status is 1."""
     with console(account, tmp_path / "log", "--listen", service.address, ready=False) as second:
@@ -278,3 +274,22 @@ def test_figures(service: Console, token: str) -> None:
     assert "keywright_console_ready 1" in text
     assert 'keywright_console_answers_total{status="404"}' in text
     assert "hunter2" not in text
+
+
+# The last one: for half a minute after its start an API server may refuse keys (docs/decisions/0008).
+def test_the_api_server_is_away(
+    own_plane: ControlPlane, service: Console, namespace: str, own_admin: Kube, token: str
+) -> None:
+    """A problem that says so, for who asks by token; the process lives on, and serves as soon as it is back."""
+    path = f"/v1/namespaces/{namespace}/keys"
+    eventually(lambda: service.ask("GET", path, token=token).status == 200, within=30)
+    own_plane.stop_api_server(kill=True)
+    try:
+        answer = service.ask("GET", path, token=token)
+        assert (answer.status, answer.code, "retry-after" in answer.fields) == (503, "unavailable", True)
+        assert service.ask("GET", path, token="x.y.z").status == 503
+        assert get(service.admin, "/healthz")[0] == 200
+    finally:
+        own_plane.start_api_server()
+    eventually(lambda: service.ask("GET", path, token=token).status == 200, within=60)
+    assert "Traceback" not in service.process.log

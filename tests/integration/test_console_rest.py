@@ -18,7 +18,7 @@ from tests.integration.test_canary import everything, without_secrets
 from tests.support.askers import BEHIND_A_PROXY, Asker, editor_at
 from tests.support.console import Console, console, console_account, make_account, serve
 from tests.support.kube import Kube, eventually
-from tests.support.people import RBAC, bind_cluster, make_user, succeeds
+from tests.support.people import RBAC, bind_cluster, key, make_user, succeeds
 from tests.support.processes import Process, get, operator, verifier
 
 
@@ -606,6 +606,46 @@ def test_an_api_server_that_goes_away_leaves_nothing_half_made(
         eventually(lambda: own_admin.list("default") == [], within=120)
 
 
+def test_a_request_that_failed_is_repeated_until_it_succeeds(
+    own_plane: ControlPlane, own_admin: Kube, tmp_path: Path
+) -> None:
+    """Under one Idempotency-Key: after an operator that was away, and after an API server that went in the middle. The
+    key that the repetition brings stays, whatever the first request still had to put right.
+    """
+    account = console_account(own_plane, own_admin, everywhere=True)
+    serve(own_admin, "default")
+    issuer = own_plane.kubeconfig_for_service_account("keywright-system", "keywright-operator")
+    with console(account, tmp_path / "log", *BEHIND_A_PROXY) as service, ThreadPoolExecutor(1) as pool:
+        alice = editor_at(service, own_admin, "default", "ada")
+        # For half a minute after its start an API server may refuse to create ApiKeys.
+        wanted = {"apiVersion": "keywright.dev/v1alpha1", **key("default")}
+        path = own_admin.path("ApiKey", "default")
+        eventually(lambda: succeeds(lambda: own_admin.request("POST", path, wanted, dryRun="All")), within=90)
+        assert alice.ask("POST", "", {"name": "one"}, Idempotency_Key="1").code == "timeout"
+        assert own_admin.list("default") == []
+        creating = pool.submit(alice.ask, "POST", "", {"name": "two"}, Idempotency_Key="2")
+        eventually(lambda: own_admin.list("default"))
+        own_plane.stop_api_server(kill=True)
+        assert creating.result().code == "unavailable"
+        own_plane.start_api_server()
+        eventually(lambda: succeeds(lambda: own_admin.list("default")), within=60)
+        with operator(issuer, tmp_path / "operator"):
+            for number, name in enumerate(("one", "two"), start=1):
+
+                def repeat(name: str = name, number: int = number) -> Any:
+                    answer = alice.ask("POST", "", {"name": name}, Idempotency_Key=str(number))
+                    return answer.body if answer.status == 201 else None
+
+                made = eventually(repeat, within=90)
+                assert made["key"].startswith("kw_live_")
+            assert names(own_admin, "default") == {"one", "two"}
+            assert secrets(own_admin, "default") == []
+            assert alice.create(name="two", idempotency_key="2", status=409)["code"] == "already_delivered"
+    assert names(own_admin, "default") == {"one", "two"}
+    for name in ("one", "two"):
+        own_admin.delete("default", name)
+
+
 def test_a_plain_key_is_in_no_object_log_or_metric(tmp_path: Path) -> None:
     """Every place that a key could leak to is searched after all that can be done with keys was done."""
     with ControlPlane(audit=True, audit_level=AuditLevel.REQUEST_RESPONSE) as plane:
@@ -640,8 +680,8 @@ def test_a_plain_key_is_in_no_object_log_or_metric(tmp_path: Path) -> None:
         logs = issuing.log + judging.log + service.process.log
         kube.close()
         requests = without_secrets(plane.audit_log)
-    for key in keys:
-        for needle in (key, key[20:-6], key[21:60]):
+    for plain in keys:
+        for needle in (plain, plain[20:-6], plain[21:60]):
             for place, text in (
                 ("an answer", "".join(answers)),
                 ("metrics", metrics),

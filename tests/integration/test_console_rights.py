@@ -1,13 +1,10 @@
 """What the account of the key service holds: all that it uses and nothing else, and nothing without the one who asks."""
 
-import contextlib
-import http.client
 import json
 import subprocess
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
-from urllib.parse import urlencode
 
 import pytest
 import yaml
@@ -15,7 +12,7 @@ import yaml
 from keywright_local import ControlPlane
 from tests.integration.conftest import ROOT, Namespaces
 from tests.support.audit import Request, requests
-from tests.support.console import ACCOUNT, HOME, Console, console, console_account, make_account, serve
+from tests.support.console import ACCOUNT, HOME, Console, console, console_account, make_account, serve, sign_in
 from tests.support.kube import Kube, eventually
 from tests.support.people import bind
 from tests.support.processes import operator
@@ -127,17 +124,6 @@ def ask_everything(service: Console, namespace: str, headers: dict[str, str]) ->
     ask("GET", "/v1/classes", 200)
     ask("POST", f"{keys}/key/revoke", 200)
     ask("DELETE", f"{keys}/key", 204)
-
-
-def sign_in(service: Console, credential: str) -> str:
-    """The cookie of a session that begins with this credential."""
-    connection = http.client.HTTPConnection(service.address, timeout=60)
-    with contextlib.closing(connection):
-        form = {"Content-Type": "application/x-www-form-urlencoded"}
-        connection.request("POST", "/sign-in", urlencode({"credential": credential}), form)
-        response = connection.getresponse()
-        assert response.status == 303, response.read()
-        return str(response.getheader("Set-Cookie")).partition(";")[0]
 
 
 def own(plane: ControlPlane) -> list[Request]:

@@ -90,5 +90,6 @@ def where_to_sign_in(demo: "subprocess.Popen[str]") -> tuple[str, str]:
         if line.startswith("Ctrl-C"):
             break
     text = "".join(said)
-    address, token = re.findall(r"Open http://(\S+)/ and sign in .*\n\n(\S+)\n", text)[0]
-    return address, token
+    found = re.search(r"Open http://(\S+)/ and sign in .*\n\n(\S+)\n", text)
+    assert found is not None, text
+    return found[1], found[2]

@@ -250,6 +250,23 @@ def test_the_guide_names_other_namespaces(plane: ControlPlane, tmp_path: Path) -
     }
 
 
+def test_the_guide_has_the_console_serve_another_namespace(plane: ControlPlane, tmp_path: Path) -> None:
+    """Its kustomization moves the argument, and the RoleBindings that come with it are those of the overlay."""
+    guide = (ROOT / "docs/guides/console.md").read_text().partition("## Installing")[2]
+    kustomization, rights = re.findall(r"```text\n(.*?)```", guide, re.DOTALL)[:2]
+    (tmp_path / "kustomization.yaml").write_text(kustomization.replace("../keywright", os.path.relpath(ROOT, tmp_path)))
+    (tmp_path / "rights.yaml").write_text(rights)
+    found = by_name(kustomize(plane, tmp_path))
+    (container,) = found[f"Deployment/{SYSTEM}/keywright-console"]["spec"]["template"]["spec"]["containers"]
+    assert [each for each in container["args"] if "namespace" in each] == ["--namespace=payments"]
+    for name in ("reader", "keys", "secrets"):
+        own = dict(found[f"RoleBinding/{SYSTEM}/keywright-console-{name}"])
+        assert found[f"RoleBinding/payments/keywright-console-{name}"] == {
+            **own,
+            "metadata": {**own["metadata"], "namespace": "payments"},
+        }
+
+
 def test_the_service_of_the_monitoring_guide_finds_the_operator(plane: ControlPlane) -> None:
     """Its selector is on the pods that are installed, and its port is one of theirs."""
     guide = (ROOT / "docs/guides/monitoring.md").read_text()

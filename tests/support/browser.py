@@ -111,5 +111,5 @@ def assert_accessible(page: Page) -> None:
 
 
 def keep(page: Page, path: Path) -> None:
-    """A picture of the page."""
-    page.screenshot(path=path, full_page=True)
+    """A picture of what is seen at first, without the plain key that may be in it."""
+    page.screenshot(path=path, mask=[page.locator("[data-plain]")], mask_color="#8a92a2")

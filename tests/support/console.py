@@ -8,6 +8,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlencode
 
 from kubernetes.client.exceptions import ApiException
 
@@ -26,6 +27,7 @@ __all__ = [
     "console_account",
     "make_account",
     "serve",
+    "sign_in",
     "token_of",
 ]
 
@@ -69,10 +71,11 @@ class Console:
         *,
         token: str | None = None,
         body: Any = None,
+        form: Mapping[str, str] | None = None,
         headers: Mapping[str, str] | None = None,
     ) -> Answer:
-        """One request; ``token`` goes as Bearer, whatever it is, and ``body`` as JSON."""
-        return ask(self.address, method, path, token=token, body=body, headers=headers, tls=self.tls)
+        """One request; ``token`` goes as Bearer, whatever it is, ``body`` as JSON, ``form`` as a browser sends one."""
+        return ask(self.address, method, path, token=token, body=body, form=form, headers=headers, tls=self.tls)
 
 
 def ask(
@@ -82,6 +85,7 @@ def ask(
     *,
     token: str | None = None,
     body: Any = None,
+    form: Mapping[str, str] | None = None,
     headers: Mapping[str, str] | None = None,
     tls: ssl.SSLContext | None = None,
 ) -> Answer:
@@ -93,6 +97,9 @@ def ask(
     if body is not None:
         data = json.dumps(body).encode()
         sent.setdefault("Content-Type", "application/json")
+    elif form is not None:
+        data = urlencode(form).encode()
+        sent["Content-Type"] = "application/x-www-form-urlencoded"
     if tls is not None:
         connection: http.client.HTTPConnection = http.client.HTTPSConnection(address, timeout=60, context=tls)
     else:
@@ -104,6 +111,13 @@ def ask(
         fields = {name.lower(): value for name, value in response.getheaders()}
         is_json = "json" in fields.get("content-type", "")
         return Answer(status=response.status, fields=fields, body=json.loads(text) if is_json else text)
+
+
+def sign_in(service: Console, credential: str) -> str:
+    """The cookie of a session that begins with this credential."""
+    answer = service.ask("POST", "/sign-in", form={"credential": credential})
+    assert answer.status == 303, answer
+    return answer.fields["set-cookie"].partition(";")[0]
 
 
 def console_account(

@@ -33,12 +33,12 @@ def test_help_says_how_to_begin() -> None:
     """Commands, examples, where the cluster comes from, what the exit status means."""
     done = _run("--help")
     assert done.returncode == 0
-    for part in ("operator", "verifier", "crds", "kubectl apply", "KUBECONFIG", "KEYWRIGHT_", "exit status"):
+    for part in ("operator", "verifier", "console", "crds", "kubectl apply", "KUBECONFIG", "KEYWRIGHT_", "exit status"):
         assert part in done.stdout
     assert done.stderr == ""
 
 
-@pytest.mark.parametrize("command", ["operator", "crds"])
+@pytest.mark.parametrize("command", ["operator", "console", "crds"])
 def test_each_command_has_help(command: str) -> None:
     """With the environment twin beside each flag."""
     done = _run(command, "--help")
@@ -75,9 +75,10 @@ def test_wrong_flags_exit_with_two(arguments: list[str]) -> None:
     assert "Traceback" not in done.stderr
 
 
-def test_no_cluster_is_one_line_and_exit_one() -> None:
+@pytest.mark.parametrize("command", ["operator", "console"])
+def test_no_cluster_is_one_line_and_exit_one(command: str) -> None:
     """What is missing and what to do."""
-    done = _run("operator")
+    done = _run(command)
     assert done.returncode == 1
     assert done.stdout == ""
     (line,) = done.stderr.splitlines()
@@ -100,6 +101,16 @@ def test_an_address_that_is_none_is_one_line_and_exit_one() -> None:
     assert done.returncode == 1
     (line,) = done.stderr.splitlines()
     assert line.startswith("keywright: --health-listen 'nowhere:x' is not possible: use HOST:PORT")
+
+
+def test_keys_are_not_shown_to_the_network() -> None:
+    """The console wants TLS, or to be told that somebody else sees to it, before it looks for a cluster."""
+    done = _run("console", "--listen", "0.0.0.0:8443")
+    assert done.returncode == 1
+    (line,) = done.stderr.splitlines()
+    assert line.startswith(
+        "keywright: --listen 0.0.0.0:8443 without TLS would show keys to the network: give --tls-cert"
+    )
 
 
 @pytest.mark.parametrize("name", ["KEYWRIGHT_LOG_LEVEL", "KEYWRIGHT_LOG_FORMAT"])

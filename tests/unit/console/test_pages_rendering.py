@@ -1,4 +1,4 @@
-"""What templates make of values: what is open is offered, and what is said once is said once."""
+"""What templates make of values: what is said once is said once, and nothing that is not so."""
 
 from typing import Any
 
@@ -9,7 +9,6 @@ from keywright.console.callers.caller import Caller
 from keywright.console.pages.rendering import render
 from keywright.console.pages.viewers import Viewer
 from keywright.console.service.views import ConditionView
-from keywright.console.settings import ConsoleSettings
 from tests.unit.console.test_pages_words import NOW, key
 
 
@@ -17,24 +16,6 @@ def shown(template: str, **values: Any) -> str:
     request = Request({"type": "http", "method": "GET", "path": "/", "headers": [], "query_string": b""})
     request.state.viewer = Viewer(caller=Caller(user="alice@example.com"), csrf="x", may_sign_out=True)
     return bytes(render(request, template, **values).body).decode()
-
-
-@pytest.mark.parametrize(
-    ("ways", "label"),
-    [
-        ({}, "Kubernetes token or Keywright key</label>"),
-        ({"keys": False}, ">Kubernetes token</label>"),
-        ({"tokens": False}, ">Keywright key</label>"),
-        ({"keys": False, "tokens": False}, "The proxy in front of these pages signs people in"),
-    ],
-)
-def test_only_ways_that_are_open_are_offered(ways: dict[str, bool], label: str) -> None:
-    """Who has nothing that is taken is not asked for it, and is told how long a session lasts."""
-    settings = ConsoleSettings(session_minutes=7, **ways)  # type: ignore[arg-type]
-    page = shown("sign_in.html", settings=settings, next="/", problem="", notice="")
-    assert label in page
-    assert ('name="credential"' in page) == bool(settings.keys or settings.tokens) == ("after 7 minutes" in page)
-    assert ("kubectl create token" in page) == settings.tokens
 
 
 def conditions(*messages: str) -> tuple[ConditionView, ...]:

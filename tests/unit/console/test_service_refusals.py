@@ -14,6 +14,11 @@ POLICY = (
     "'keywright-class-use' denied request: you may not use the ApiKeyClass gold in this namespace"
 )
 RBAC = 'apikeys.keywright.dev is forbidden: User "alice" cannot create resource "apikeys" in API group "keywright.dev"'
+STARTING = (
+    "apikeys.keywright.dev \"ci\" is forbidden: ValidatingAdmissionPolicy 'keywright-default-class-use' with binding "
+    "'keywright-default-class-use' denied request: failed to configure policy: failed to find resource referenced by "
+    "paramKind: 'keywright.dev/v1alpha1, Kind=ApiKeyClass'"
+)
 QUOTA = 'apikeys.keywright.dev "ci" is forbidden: exceeded quota: keys, requested: count/apikeys=1, limited: 1'
 CAUSES = {
     "causes": [
@@ -45,6 +50,7 @@ CAUSES = {
             "spec.ttl: write it as 90d",
         ),
         (422, "Invalid", None, (422, "invalid_request"), ""),
+        (422, "Invalid", {"message": STARTING}, (503, "unavailable"), "half a minute"),
         (400, "BadRequest", {"message": "odd"}, (422, "invalid_request"), ""),
         (401, "Unauthorized", None, (503, "unavailable"), ""),
         (404, "NotFound", None, (404, "not_found"), ""),

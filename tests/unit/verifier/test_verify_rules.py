@@ -6,7 +6,9 @@ from typing import Any
 
 import pytest
 
+from keywright.verifier import verdicts
 from keywright.verifier.keys.rights import Permits
+from keywright.verifier.rules.needs import ANY_KEY, AS_OWNER
 from keywright.verifier.rules.originals import Source
 from keywright.verifier.rules.reading import read_rules
 from keywright.verifier.rules.rules import Rules
@@ -263,6 +265,13 @@ def test_each_method_may_need_its_own_scopes(
     assert (need.judge(Permits(role=role, scopes=scopes)) is None) is passes
     right = {"": None, "verb: get": "get"}.get(verb, {b"GET": "get", b"POST": "create"}.get(method))
     assert not passes or (need.right.verb if need.right else None) == right
+
+
+def test_what_is_done_as_the_owner_asks_for_no_right() -> None:
+    """The API server is asked then; a verifier that does nothing itself has to be told which right to ask about."""
+    permits = Permits(role=None, scopes=(), needs_owner=True)
+    assert ANY_KEY.judge(permits) is verdicts.OWNER_NOT_ASKED
+    assert AS_OWNER.judge(permits) is None
 
 
 def test_hosts_are_part_of_what_matches() -> None:

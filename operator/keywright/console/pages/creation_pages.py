@@ -6,6 +6,7 @@ from datetime import UTC, datetime
 from fastapi import APIRouter, Request
 from fastapi.responses import Response
 
+from keywright.console.pages.addresses import address
 from keywright.console.pages.expiries import choices, last_date
 from keywright.console.pages.forms import Filled, blank, new_request_id, read_filled, to_new_key
 from keywright.console.pages.parameters import Namespace
@@ -41,7 +42,12 @@ async def make_key(request: Request, namespace: Namespace) -> Response:
     except ProblemError as problem:
         refused = problem
     else:
-        return render(request, "made.html", key=issued.key, plain=issued.plain.text, is_rotated=False)
+        if await request.is_disconnected():
+            # Nobody is there to have it any more.
+            await service.discard(issued)
+        page = render(request, "made.html", status=201, key=issued.key, plain=issued.plain.text, is_rotated=False)
+        page.headers["Location"] = address(issued.key)
+        return page
     if refused.code == "already_delivered":
         name = refused.headers.get("Location", "").rpartition("/")[2]
         return render(request, "shown_once.html", status=409, namespace=namespace, name=name)

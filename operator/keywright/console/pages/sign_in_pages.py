@@ -54,6 +54,8 @@ async def sign_out(request: Request) -> Response:
 
 
 def _form(request: Request, wanted: str, *, status: int = 200, problem: str = "", notice: str = "") -> Response:
+    settings = request.app.state.served.settings
+    taken = {"Kubernetes token": settings.tokens, "Keywright key": settings.keys}
     return render(
         request,
         "sign_in.html",
@@ -61,7 +63,8 @@ def _form(request: Request, wanted: str, *, status: int = 200, problem: str = ""
         next=local_address(wanted),
         problem=problem,
         notice=notice,
-        settings=request.app.state.served.settings,
+        taken=[name for name, is_taken in taken.items() if is_taken],
+        minutes=settings.session_minutes,
     )
 
 

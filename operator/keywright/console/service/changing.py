@@ -1,5 +1,6 @@
 """Changes to keys that there are. Each is of exactly the object that was looked at."""
 
+from collections.abc import Awaitable, Callable
 from datetime import UTC, datetime, timedelta
 
 from keywright.api.apikey import ROTATE_ANNOTATION, ROTATE_GRACE_ANNOTATION
@@ -16,13 +17,19 @@ from keywright.kube.resources import APIKEYS
 __all__ = ["Changing"]
 
 ENACTED = 2.0  # seconds
+ATTEMPTS = 3
 
 
 class Changing:
-    """Changes keys as one caller. ``version`` is that of the key as the caller knows it, if he says."""
+    """Changes keys as one caller. ``version`` is that of the key as the caller knows it, if he says.
 
-    def __init__(self, acting: Acting) -> None:
+    ``fence`` is for callers with bounds, and was asked about the key already: what hands a key out is done to the key
+    as it was judged, and it is asked once more if somebody has changed the key since.
+    """
+
+    def __init__(self, acting: Acting, fence: Callable[[Manifest], Awaitable[None]] | None = None) -> None:
         self._acting = acting
+        self._fence = fence
         self._hand_over = HandOver(acting)
 
     async def suspend(self, found: Manifest, version: str | None) -> Manifest:
@@ -35,7 +42,7 @@ class Changing:
             raise ProblemError(409, "conflict", "The key is revoked, which is for ever. Make a new one.")
         if not found["spec"].get("suspended"):
             return _unchanged(found, version)
-        return await self._observed(await self._patch(found, {"spec": {"suspended": False}}, version))
+        return await self._observed(await self._hand_out(found, {"spec": {"suspended": False}}, version))
 
     async def revoke(self, found: Manifest, reason: str | None, version: str | None = None) -> Manifest:
         if found["spec"].get("revoked"):
@@ -71,7 +78,7 @@ class Changing:
             ROTATE_GRACE_ANNOTATION: format_duration(grace) if grace is not None else None,
         }
         deadline, old = Deadline(), stalled(before)
-        asked = await self._patch(found, {"metadata": {"annotations": annotations}}, version)
+        asked = await self._hand_out(found, {"metadata": {"annotations": annotations}}, version)
 
         def is_rotated(found: Manifest, status: Status) -> bool:
             if (found["metadata"].get("annotations") or {}).get(ROTATE_ANNOTATION) != value:
@@ -100,6 +107,23 @@ class Changing:
             return await self._hand_over.until(changed, is_observed, Deadline(ENACTED), "")
         except ProblemError:
             return changed
+
+    async def _hand_out(self, found: Manifest, changes: Manifest, version: str | None) -> Manifest:
+        if self._fence is None or version is not None:
+            return await self._patch(found, changes, version)
+        for _ in range(ATTEMPTS):
+            metadata = found["metadata"]
+            try:
+                return await self._acting.patch(APIKEYS, found, changes, version=metadata["resourceVersion"])
+            except ProblemError as problem:
+                if problem.code != "conflict":
+                    raise
+                conflict = problem
+            found = await self._acting.get(APIKEYS, metadata["namespace"], metadata["name"])
+            if found["metadata"]["uid"] != metadata["uid"]:
+                break
+            await self._fence(found)
+        raise conflict
 
     async def _patch(self, found: Manifest, changes: Manifest, version: str | None) -> Manifest:
         try:

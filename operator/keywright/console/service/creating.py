@@ -11,6 +11,7 @@ from keywright.console.service.asking import Mark, default_owner, is_as_asked, m
 from keywright.console.service.fences import Fitted
 from keywright.console.service.finding import Finder
 from keywright.console.service.handing_over import ALREADY_DELIVERED, Deadline, HandOver
+from keywright.console.service.refusals import UnansweredError
 from keywright.domain.plainkey import PlainKey
 from keywright.kube.resources import APIKEYS
 
@@ -60,11 +61,12 @@ class Creating:
                 return await self._repeat(namespace, manifest, marked, deadline)
             return await self._deliver(made, deadline)
         except BaseException as error:
-            # The same request, repeated, has been the first to take the key.
             if idempotency_key is not None and isinstance(error, ProblemError) and error.code == ALREADY_DELIVERED:
+                # The same request, repeated, has been the first to take the key.
                 error.headers["Location"] = f"/v1/namespaces/{namespace}/keys/{name}"
                 raise
-            undoing = asyncio.create_task(self._undo(namespace, name, marked, posting))
+            undo = self._undo_repeatable if idempotency_key is not None else self._undo
+            undoing = asyncio.create_task(undo(namespace, name, marked, posting))
             self._undoing.add(undoing)
             undoing.add_done_callback(self._undoing.discard)
             # One attempt is waited for, so that nothing is left behind by the time that the caller hears of it.
@@ -110,32 +112,49 @@ class Creating:
         return Made(await self._acting.get(APIKEYS, metadata["namespace"], metadata["name"]), plain)
 
     async def _undo(self, namespace: str, name: str, marked: Mark, posting: "asyncio.Task[Manifest | None]") -> None:
-        """Take back what this request has made. What another one with the same mark has made is that one's."""
+        """Take back what this request has made, as soon as there is an API server."""
         is_known = True
         try:
-            made = await posting
-            if made is None:
-                return
-        except ProblemError as problem:
-            if problem.code != "unavailable":
-                return
+            await posting
+        except UnansweredError:
             is_known = False
+        except ProblemError:
+            return
+        refused: ProblemError | None = None
         for pause in ATTEMPTS:
             await asyncio.sleep(pause)
             try:
                 found = await self._acting.find(APIKEYS, namespace, name)
-                if found is None and not is_known:
-                    # An answer that never came may belong to a request that still arrives.
-                    continue
                 if found is not None and marked.is_on(found):
                     await self._remove(found)
             except ProblemError as problem:
-                if problem.code == "unavailable":
-                    continue
-                logger.error("%s/%s was not delivered, and could not be taken back: %s", namespace, name, problem)  # noqa: TRY400
+                # An API server that has just started refuses what it will allow when it knows all roles.
+                refused = problem
+                continue
+            if found is not None or is_known:
+                return
+            # The request may still arrive.
+            refused = None
+        if refused is not None:
+            logger.error("%s/%s was not delivered, and could not be taken back: %s", namespace, name, refused.detail)
+
+    async def _undo_repeatable(
+        self, namespace: str, name: str, marked: Mark, posting: "asyncio.Task[Manifest | None]"
+    ) -> None:
+        """Take back what this request has made, at once or not at all: who repeats it goes on with what is there. What
+        a repetition has taken the key of, or has made itself, is left alone.
+        """
+        try:
+            made = await posting
+            if made is None:
+                return
+            found = await self._acting.find(APIKEYS, namespace, name)
+            if found is None or found["metadata"]["uid"] != made["metadata"]["uid"] or not marked.is_on(found):
+                return
+            if self._hand_over.has_taken or not await self._hand_over.is_taken(found):
+                await self._remove(found)
+        except ProblemError:
             return
-        if is_known:
-            logger.error("%s/%s was not delivered, and could not be taken back", namespace, name)
 
     async def _remove(self, found: Manifest) -> None:
         try:

@@ -62,14 +62,15 @@ class Finder:
         self._serves = serves
 
     def check_namespace(self, namespace: str) -> None:
-        """Refuse a namespace that is not served, or not that of the key that asks.
+        """Refuse what is no namespace, is not served, or is not that of the key that asks.
 
         Raises:
             ProblemError: 404, if it is one.
 
         """
         bounds = self._caller.bounds
-        if not self._serves(namespace) or (bounds is not None and bounds.namespace != namespace):
+        is_one = len(namespace) <= LONGEST and is_name(namespace) and self._serves(namespace)
+        if not is_one or (bounds is not None and bounds.namespace != namespace):
             raise nothing()
 
     async def find(self, namespace: str, reference: str) -> Manifest:

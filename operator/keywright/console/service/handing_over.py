@@ -45,10 +45,11 @@ class Deadline:
 
 
 class HandOver:
-    """Waits for keys as one caller."""
+    """Waits for keys as one caller. ``has_taken``: a key was acknowledged, so nobody else gets it."""
 
     def __init__(self, acting: Acting) -> None:
         self._acting = acting
+        self.has_taken = False
 
     async def until(
         self, found: Manifest, look: Callable[[Manifest, Status], bool], deadline: Deadline, late: str
@@ -72,14 +73,16 @@ class HandOver:
         found = await self.until(found, _is_delivered, deadline, "The operator has not delivered the key in time.")
         while True:
             spec, status = read(found)
-            secret = await self._acting.find(SECRETS, found["metadata"]["namespace"], status.secret_name or "")
+            name = status.secret_name or spec.secret_name
+            secret = await self._acting.find(SECRETS, found["metadata"]["namespace"], name)
             if secret is None:
                 raise _already()
             taken = await asyncio.get_running_loop().run_in_executor(
                 _proving, take_key, secret, spec.secret_key, status
             )
             if isinstance(taken, PlainKey):
-                if await self._acknowledge(secret, taken.key_id):
+                self.has_taken = await self._acknowledge(secret, taken.key_id)
+                if self.has_taken:
                     await self._await_absence(secret, deadline)
                     return taken
             elif taken is not Doubt.NOT_CURRENT:
@@ -91,6 +94,15 @@ class HandOver:
             await deadline.pause("The Secret of the key keeps changing.")
             metadata = found["metadata"]
             found = await self._acting.get(APIKEYS, metadata["namespace"], metadata["name"])
+
+    async def is_taken(self, found: Manifest) -> bool:
+        """Whether somebody has acknowledged the key of this ApiKey."""
+        spec, status = read(found)
+        if status.secret_uid is None:
+            return False
+        name = status.secret_name or spec.secret_name
+        secret = await self._acting.find(SECRETS, found["metadata"]["namespace"], name)
+        return secret is None or ACKNOWLEDGED_ANNOTATION in (secret["metadata"].get("annotations") or {})
 
     async def _acknowledge(self, secret: Manifest, key_id: str) -> bool:
         """Whether it is ours to hand out. Of several who ask, one is the first; the version tells which."""

@@ -52,7 +52,8 @@ class KeyService:
         self._classes = Classes(Acting(served.client))
         self._finder = Finder(self._acting, caller, served.serves)
         self._fences = Fences(self._acting, caller, self._classes)
-        self._changing = Changing(self._acting)
+        fence = self._fences.check_handing_out if caller.bounds is not None else None
+        self._changing = Changing(self._acting, fence)
         self._owners = Owners(self._acting, caller, served.namespaces)
         self._known_uses: dict[str, Uses] = {}
 

@@ -7,15 +7,21 @@ import re
 
 from keywright.console.problems import ProblemError, as_problem
 from keywright.domain.plainkey import redact
-from keywright.kube.errors import ApiError, ForbiddenError, GoneError, ImpersonationError
+from keywright.kube.errors import ApiError, ApiUnavailableError, ForbiddenError, GoneError, ImpersonationError
 from keywright.kube.refused import causes_in, message_in, policy_message, refused_user
 from keywright.kube.resources import APIKEYS, SECRETS, Resource
 
-__all__ = ["problem_of"]
+__all__ = ["UnansweredError", "problem_of"]
 
 # In `spec.ttl: Invalid value: "x": …` the value is the caller's, and is not repeated.
 _VALUE = re.compile(r'(?:Invalid|Unsupported|Duplicate) value: (?:"(?:[^"\\]|\\.)*"|[^":,]*)(?:: )?')
+# An API server that has only just started may not know yet what a policy refers to (docs/decisions/0008).
+_NOT_YET = "paramKind"
 _READING = ("get", "list")
+
+
+class UnansweredError(ProblemError):
+    """The API server did not say what has become of the request: it may have been carried out, or may be yet."""
 
 
 def problem_of(error: ApiError, verb: str, resource: Resource) -> ProblemError:
@@ -23,8 +29,18 @@ def problem_of(error: ApiError, verb: str, resource: Resource) -> ProblemError:
     answer = error.answer if resource != SECRETS else None
     policy, causes = policy_message(message_in(answer)), causes_in(answer)
     match error:
+        case ApiUnavailableError():
+            told = as_problem(error)
+            return UnansweredError(told.status, told.code, told.detail, told.headers)
         case ImpersonationError() | ApiError(status=401):
             return as_problem(error)
+        case ApiError(status=422) if policy is not None and _NOT_YET in policy:
+            return ProblemError(
+                503,
+                "unavailable",
+                "The API server has only just started. Try again in half a minute.",
+                {"Retry-After": "30"},
+            )
         case ForbiddenError():
             return ProblemError(403, "forbidden", redact(_why(message_in(answer), verb, resource)))
         case GoneError():
