@@ -26,7 +26,7 @@ __all__ = [
 
 
 class Problem(View):
-    """What went wrong (RFC 9457), with the next step. It repeats nothing of the request but names of fields."""
+    """What went wrong (RFC 9457), with the next step. No key is in it, and no value that could not be read."""
 
     type: str
     title: str
