@@ -11,7 +11,7 @@ from keywright_local import ControlPlane
 from tests.support.backend import ask, ask_in_bytes
 from tests.support.kube import Kube, eventually
 from tests.support.processes import Process
-from tests.support.proxies import KINDS
+from tests.support.proxies import KINDS, VARIANTS
 from tests.support.stands import Stand, standing
 
 # As generous as rules get beside what they protect: everything else invites to walk over to it.
@@ -140,7 +140,7 @@ HOSTILE = (
 )
 
 
-@pytest.fixture(scope="module", params=KINDS, ids=lambda kind: kind.name)
+@pytest.fixture(scope="module", params=[*KINDS, *VARIANTS], ids=lambda kind: kind.name)
 def ruled(
     request: pytest.FixtureRequest, plane: ControlPlane, tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[Stand]:
