@@ -17,6 +17,7 @@ __all__ = [
     "HTTP_RATE",
     "MANY_KEYS",
     "MEMORY",
+    "METRICS",
     "OPERATOR_MEMORY",
     "READY_10K",
     "READY_RATE",
@@ -62,6 +63,7 @@ AUTHORINO = Budget(
 )
 DECISION = Budget(name="decision in process, p50", unit="µs", better=LOWER, floor=5, goal=3)
 ANSWER = Budget(name="  request head to answer in process, p50", unit="µs", better=LOWER)
+METRICS = Budget(name="  of which counting for /metrics", unit="ns", better=LOWER)
 ADDED_LATENCY = Budget(name="added at 1,000 requests/s, p99", unit="ms", better=LOWER, floor=2, goal=1, rival=NGINX)
 FIRST_USE = Budget(name="argon2 runs for 200 first uses at once", unit="runs", better=LOWER, floor=1, goal=1)
 FLOOD = Budget(
