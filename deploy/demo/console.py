@@ -4,6 +4,7 @@ import contextlib
 import shutil
 import signal
 import subprocess
+import time
 from pathlib import Path
 
 from addresses import free_address, is_ready
@@ -13,6 +14,8 @@ from story import Story
 __all__ = ["open_console"]
 
 TOKEN_MINUTES = 10
+SIGN_IN = "sign-in"
+"""The Secret that the token is bound to: it is as good as nobody's when this is gone."""
 
 
 def open_console(story: Story, stage: Stage, verifier: str) -> None:
@@ -37,24 +40,40 @@ def open_console(story: Story, stage: Stage, verifier: str) -> None:
     flags = ["--namespace", NAMESPACE, "--listen", listen, "--admin-listen", admin]
     command: list[str | Path] = [KEYWRIGHT, "console", *flags]
     environment = {**stage.environment, "KUBECONFIG": str(stage.kubeconfig_of("keywright-console"))}
-    stage.cleanups.enter_context(story.background(command, environment))
+    log = stage.cleanups.enter_context(story.background(command, environment))
     story.expect("console ready", lambda: is_ready(admin), within=90)
     if story.failed:
         return
-    token = subprocess.check_output(
-        ["kubectl", "create", "token", "guest", "-n", NAMESPACE, f"--duration={TOKEN_MINUTES}m"],
-        env=stage.environment,
-        text=True,
-    )
+    token = make_token(story, stage)
     kubectl = shutil.which("kubectl", path=stage.environment["PATH"])
     story.say(
-        f"\nOpen http://{listen}/ and sign in with this token, which is good for {TOKEN_MINUTES} minutes:\n\n"
-        f"{token.strip()}\n\n"
+        f"\nOpen http://{listen}/ and sign in with this token, which is good once, for {TOKEN_MINUTES} minutes:\n\n"
+        f"{token}\n\n"
         f"Another one: KUBECONFIG={stage.environment['KUBECONFIG']} {kubectl} create token guest -n {NAMESPACE}\n"
         f"Keys made there work at once: curl -i -H 'Authorization: Bearer …' http://{verifier}/verify\n"
         f"By program: curl -H 'Authorization: Bearer …' http://{listen}/v1/namespaces/{NAMESPACE}/keys\n"
         f"Ctrl-C ends it and leaves nothing behind."
     )
     with contextlib.suppress(KeyboardInterrupt):
+        use_up(story, log)
         while True:
             signal.pause()
+
+
+def make_token(story: Story, stage: Stage) -> str:
+    """A token of the guest that ends with a Secret, so that it can be ended before its time."""
+    story.quietly(f"kubectl create secret generic {SIGN_IN} -n {NAMESPACE}")
+    bound = [f"--duration={TOKEN_MINUTES}m", "--bound-object-kind=Secret", f"--bound-object-name={SIGN_IN}"]
+    command = ["kubectl", "create", "token", "guest", "-n", NAMESPACE, *bound]
+    return subprocess.check_output(command, env=stage.environment, text=True).strip()
+
+
+def use_up(story: Story, log: Path) -> None:
+    """Wait until somebody has signed in, and end the token. The console and the API server remember it for some
+    seconds more; the session goes on without it.
+    """
+    while ": signed in" not in log.read_text():
+        time.sleep(0.1)
+    while not story.quietly(f"kubectl delete secret {SIGN_IN} -n {NAMESPACE} --ignore-not-found"):
+        time.sleep(1)
+    story.say("Somebody has signed in: the token is used up.")

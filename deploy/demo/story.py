@@ -109,8 +109,8 @@ class Story:
         self._mark(what, good=good, note=self._results[-1][2])
 
     @contextlib.contextmanager
-    def background(self, command: Sequence[str | Path], environment: dict[str, str]) -> Iterator[None]:
-        """Run a process beside the story; its log goes to ``build/demo``."""
+    def background(self, command: Sequence[str | Path], environment: dict[str, str]) -> Iterator[Path]:
+        """Run a process beside the story; its log, which this yields, goes to ``build/demo``."""
         name = str(command[1])
         log = self._root / "build/demo" / f"{name}.log"
         log.parent.mkdir(parents=True, exist_ok=True)
@@ -119,7 +119,7 @@ class Story:
         with log.open("w") as output:
             process = subprocess.Popen(command, env=environment, stdout=output, stderr=subprocess.STDOUT)
         try:
-            yield
+            yield log
         finally:
             process.send_signal(signal.SIGTERM)
             try:

@@ -9,6 +9,7 @@ import sys
 from pathlib import Path
 
 from tests.integration.conftest import ROOT
+from tests.support.kube import eventually
 from tests.support.visitor import Visitor
 
 DEMO = [sys.executable, str(ROOT / "deploy/demo/demo.py")]
@@ -49,7 +50,7 @@ def left_over(marker: str) -> list[str]:
 
 
 def test_the_console_opens_and_closes() -> None:
-    """CONSOLE=1 prints an address and a token that signs a person in; Ctrl-C ends everything, with exit status 0, also
+    """CONSOLE=1 prints an address and a token that signs a person in, once; Ctrl-C ends everything, with exit status 0, also
     where a script has started it in the background and it inherits that Ctrl-C is ignored.
     """
     variables = {key: value for key, value in os.environ.items() if key not in ("CLUSTER", "KUBECONFIG", "KEEP")}
@@ -73,6 +74,10 @@ def test_the_console_opens_and_closes() -> None:
             form = "/keys/keywright-demo/new"
             made = guest.submit(form, form, displayName="Made by the guest", role="readonly", ends="30d")
             assert "kw_demo_" in made.text
+            # The console and the API server each remember for ten seconds whose it was.
+            eventually(lambda: Visitor(address).sign_in(token).status == 401, within=90)
+            # Who is in stays in, though he has asked too often by now.
+            assert guest.get(form).status in (200, 429)
             demo.send_signal(signal.SIGINT)
             assert demo.wait(60) == 0
         finally:
