@@ -14,7 +14,7 @@ help: ## show this
 	@awk 'BEGIN {FS = ":.*## "} /^[a-z0-9-]+:.*## / {printf "  %-14s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 	@echo
 	@echo "  CLUSTER=current  demo: use the current kube context instead of an embedded control plane"
-	@echo "  CONSOLE=1        demo: open the key service in a browser, with a token to sign in"
+	@echo "  CONSOLE=1        demo: start the key service and print its address and a token to sign in with"
 
 $(STAMP): pyproject.toml requirements/dev.lock
 	@$(PYTHON) -c 'import sys; v = sys.version_info; sys.exit(None if v >= (3, 11) else "Python 3.11 or newer is needed: make PYTHON=python3.11 …")'

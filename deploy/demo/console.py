@@ -1,6 +1,7 @@
 """``make demo CONSOLE=1``: the console in a browser, beside an operator and a verifier, until Ctrl-C."""
 
 import contextlib
+import shutil
 import signal
 import subprocess
 from pathlib import Path
@@ -45,9 +46,11 @@ def open_console(story: Story, stage: Stage, verifier: str) -> None:
         env=stage.environment,
         text=True,
     )
+    kubectl = shutil.which("kubectl", path=stage.environment["PATH"])
     story.say(
         f"\nOpen http://{listen}/ and sign in with this token, which is good for {TOKEN_MINUTES} minutes:\n\n"
         f"{token.strip()}\n\n"
+        f"Another one: KUBECONFIG={stage.environment['KUBECONFIG']} {kubectl} create token guest -n {NAMESPACE}\n"
         f"Keys made there work at once: curl -i -H 'Authorization: Bearer …' http://{verifier}/verify\n"
         f"By program: curl -H 'Authorization: Bearer …' http://{listen}/v1/namespaces/{NAMESPACE}/keys\n"
         f"Ctrl-C ends it and leaves nothing behind."

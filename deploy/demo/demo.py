@@ -154,6 +154,8 @@ def keep(story: Story, stage: Stage, verifier: str) -> None:
 
 
 if __name__ == "__main__":
+    # Whom a shell has put into the background is told to ignore Ctrl-C, and then nothing would end this.
+    signal.signal(signal.SIGINT, signal.default_int_handler)
     # A kill of the demo must run the cleanups as Ctrl-C does.
     signal.signal(signal.SIGTERM, lambda *_: signal.raise_signal(signal.SIGINT))
     sys.exit(main())

@@ -262,6 +262,7 @@ def test_odd_addresses_are_pages_that_say_so(client: Client, token: str, namespa
         f"/keys/{namespace}/{'x' * 300}",
         f"/keys/{namespace}/kw_live_4hJk29sLmQ0z_{'a' * 49}",
         "/?namespace=..%2f..&q=%00&status=%ff&owner=%5c,=&page=-1",
+        f"/?namespace={namespace}&page=000001{'9' * 5000}",
         f"/?namespace={namespace}&page=99999999999999999999&status=nonsense&q={'%F0%9F%94%91' * 40}",
         f"/?namespace={namespace}&owner=a,b%3dc%5c",
         "/users/%2f%2e%2e?confirm=%00",
@@ -272,6 +273,18 @@ def test_odd_addresses_are_pages_that_say_so(client: Client, token: str, namespa
         assert page.status < 500, (path, page.text)
         assert page.status == 303 or page.fields["content-type"].startswith(("text/html", "application/problem+json"))
         assert "Traceback" not in page.text
+
+
+def test_an_address_of_no_page_is_a_page_for_people(client: Client, token: str, namespace: str) -> None:
+    """Who mistypes an address in a browser reads where to go on; programs get a problem. One cut short is understood."""
+    client.sign_in(token)
+    for path in ("/nonsense", "/keys", "/static/nothing", f"/keys/{namespace}/x/rotate/y"):
+        page = client.ask("GET", path, Accept="text/html")
+        assert (page.status, page.fields["content-type"]) == (404, "text/html; charset=utf-8")
+        assert "There is no such page" in page.text
+    for path, accept in (("/nonsense", "*/*"), ("/v1/nonsense", "text/html")):
+        assert client.ask("GET", path, Accept=accept).fields["content-type"] == "application/problem+json"
+    assert client.get(f"/keys/{namespace}").fields["location"] == f"/?namespace={namespace}"
 
 
 def test_odd_forms_make_nothing(client: Client, token: str, admin: Kube, namespace: str) -> None:

@@ -1,6 +1,5 @@
 """The key service as an ASGI application: the faces that it has, and what holds for all of them."""
 
-import logging
 from collections import Counter
 from http import HTTPStatus
 
@@ -15,6 +14,7 @@ from keywright.console.connections.cookies import OwnCookie
 from keywright.console.connections.hardening import Hardened
 from keywright.console.connections.journal import Journal
 from keywright.console.pages import routes as pages
+from keywright.console.pages.refusals import no_page
 from keywright.console.problems import CONTENT_TYPE, ProblemError, as_problem, render
 from keywright.console.rest import routes as rest
 from keywright.console.service.served import Served
@@ -22,9 +22,11 @@ from keywright.kube.errors import ApiError
 
 __all__ = ["create_app"]
 
-logger = logging.getLogger(__name__)
-
 _CODES = {404: "not_found", 405: "invalid_request", 413: "too_large"}
+_DETAILS = {
+    404: "There is nothing at this address. GET /openapi.json says what there is.",
+    405: "That cannot be done to this address. GET /openapi.json says what can.",
+}
 
 
 def create_app(served: Served, callers: Callers, answered: Counter[int]) -> App:
@@ -35,9 +37,18 @@ def create_app(served: Served, callers: Callers, answered: Counter[int]) -> App:
     app.include_router(rest.router)
     if served.settings.pages:
         app.include_router(pages.router)
+        app.add_exception_handler(404, _answer_no_page)
     for kind in (ProblemError, ApiError, RequestValidationError, HTTPException, Exception):
         app.add_exception_handler(kind, _answer_problem)
     return Journal(Hardened(BoundedBodies(OwnCookie(app, callers.sessions.cookie))), answered)
+
+
+async def _answer_no_page(request: Request, error: Exception) -> Response:
+    """A page for who looks around in a browser; for programs, a problem as everywhere."""
+    is_browser = request.method == "GET" and "text/html" in request.headers.get("accept", "")
+    if is_browser and not request.url.path.startswith("/v1/"):
+        return no_page(request)
+    return await _answer_problem(request, error)
 
 
 async def _answer_problem(_: Request, error: Exception) -> Response:
@@ -56,7 +67,7 @@ def _problem(error: Exception) -> ProblemError:
         case HTTPException():
             status = HTTPStatus(error.status_code)
             code = _CODES.get(status, "invalid_request")
-            return ProblemError(status, code, status.description or status.phrase, error.headers)
+            detail = _DETAILS.get(status, status.description or status.phrase)
+            return ProblemError(status, code, detail, error.headers)
         case _:
-            logger.error("a fault of the key service itself: %s", type(error).__name__)
             return ProblemError(500, "unavailable", "The key service has a fault. Its log says more.")

@@ -7,8 +7,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from keywright.console.callers.caller import Bounds
-from keywright.console.service.bounds import MANAGE, Excess, Share, asked_by, exceed, fit_end, held, last_end
+from keywright.console.callers.caller import MANAGE, Bounds
+from keywright.console.service.bounds import Excess, Share, asked_by, exceed, fit_end, held, last_end
 from keywright.domain.apikey import Owner, RateLimit, Rotation, Status
 from keywright.domain.entitlement import allow
 from keywright.domain.keyclass import Delegation, KeyClass

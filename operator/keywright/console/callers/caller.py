@@ -3,7 +3,11 @@
 from dataclasses import dataclass
 from datetime import datetime
 
-__all__ = ["Bounds", "Caller"]
+__all__ = ["MANAGE", "READ", "Bounds", "Caller"]
+
+# The scopes by which a key may ask here.
+READ = "keys:read"
+MANAGE = "keys:manage"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

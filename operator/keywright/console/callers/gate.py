@@ -8,8 +8,8 @@ from dataclasses import dataclass
 
 from starlette.requests import Request
 
-from keywright.console.callers.caller import Caller
-from keywright.console.callers.keys import MANAGE, Field, Keys
+from keywright.console.callers.caller import MANAGE, Caller
+from keywright.console.callers.keys import Field, Keys
 from keywright.console.callers.origins import SAFE_METHODS, check_origin
 from keywright.console.callers.people import person
 from keywright.console.callers.proxy import FrontProxy

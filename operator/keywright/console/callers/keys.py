@@ -4,17 +4,14 @@ import json
 from collections.abc import Coroutine, Iterable
 from typing import Any
 
-from keywright.console.callers.caller import Bounds, Caller
+from keywright.console.callers.caller import MANAGE, READ, Bounds, Caller
 from keywright.console.callers.people import person
 from keywright.console.problems import ProblemError
 from keywright.verifier import verdicts
 from keywright.verifier.http.identity import Denied, Identity, RefusedError, Verdict
 from keywright.verifier.in_process import InProcess
 
-__all__ = ["MANAGE", "READ", "Keys"]
-
-READ = "keys:read"
-MANAGE = "keys:manage"
+__all__ = ["Field", "Keys"]
 
 Field = tuple[bytes, bytes]
 

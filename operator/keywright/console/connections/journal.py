@@ -5,6 +5,7 @@ The API server's audit log says the same with more authority: there the person s
 
 import logging
 import re
+import traceback
 from collections import Counter
 
 from keywright.console.callers.caller import Caller
@@ -18,6 +19,7 @@ logger = logging.getLogger(__name__)
 # What is logged loses whole keys anyway. Of one that somebody has cut off while he copied it into an address, whoever
 # reads the log could guess the rest.
 _CUT_OFF = re.compile(r"(_[0-9A-Za-z]{12}_)[0-9A-Za-z]{8,}")
+PLACES = 6
 
 
 class Journal:
@@ -45,6 +47,9 @@ class Journal:
 
         try:
             await self._app(scope, receive, tell)
+        except Exception as error:  # noqa: BLE001 - whoever asked has been answered, and the others go on being served
+            # Passed on, it would be logged with its text, which may quote what was sent.
+            logger.error("a fault of the key service itself: %s", _place(error))  # noqa: TRY400
         finally:
             self._answered[status] += 1
             if scope["method"] not in SAFE_METHODS:
@@ -55,6 +60,13 @@ class Journal:
                     _CUT_OFF.sub(r"\1[redacted]", place),
                     status or "no answer",
                 )
+
+
+def _place(error: Exception) -> str:
+    """Of what kind it is, and where it lies."""
+    frames = traceback.extract_tb(error.__traceback__)[-PLACES:]
+    lines = (f"{each.filename.rpartition('/')[2]}:{each.lineno} {each.name}" for each in frames)
+    return f"{type(error).__name__} in {' > '.join(lines)}"
 
 
 def _who(scope: Message) -> str:

@@ -20,11 +20,10 @@ class Verb(StrEnum):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Action:
-    """``label`` is on the button, ``question`` is asked before, ``notice`` is said after."""
+    """``label`` is on the button, ``consequence`` is said before, ``notice`` after."""
 
     verb: Verb
     label: str
-    question: str
     consequence: str
     notice: str
     is_dangerous: bool = False
@@ -44,28 +43,24 @@ _ACTIONS = {
         Action(
             verb=Verb.ROTATE,
             label="Rotate",
-            question="Rotate",
             consequence="A new key is made. The old one works on for a while, so that whoever uses it can change over.",
             notice="The key is being rotated. The new one is delivered into its Kubernetes Secret.",
         ),
         Action(
             verb=Verb.SUSPEND,
             label="Suspend",
-            question="Suspend",
             consequence="Services refuse the key at once, until it is resumed.",
             notice="The key is suspended: services refuse it until it is resumed.",
         ),
         Action(
             verb=Verb.RESUME,
             label="Resume",
-            question="Resume",
             consequence="Services accept the key again.",
             notice="The key is resumed: services accept it again.",
         ),
         Action(
             verb=Verb.REVOKE,
             label="Revoke",
-            question="Revoke",
             consequence="Services refuse the key at once and for ever. There is no way back.",
             notice="The key is revoked: services refuse it for ever.",
             is_dangerous=True,
@@ -73,7 +68,6 @@ _ACTIONS = {
         Action(
             verb=Verb.DELETE,
             label="Delete",
-            question="Delete",
             consequence="Services refuse the key at once, and its record is gone. Revoking keeps the record.",
             notice="The key is deleted.",
             is_dangerous=True,

@@ -11,6 +11,7 @@ from keywright.console.callers.caller import Caller
 from keywright.console.callers.people import SERVICE_ACCOUNT
 from keywright.console.pages.expiries import ON_DATE, OPEN, choices, end_of
 from keywright.console.problems import ProblemError
+from keywright.console.service.faults import say_fault
 from keywright.console.service.views import ClassView
 from keywright.console.service.wanted import NewKey
 from keywright.domain.times import format_instant
@@ -58,9 +59,8 @@ class Filled:
 
 
 def blank(key_class: ClassView) -> Filled:
-    """With what is proposed. A role is chosen only where there has to be one."""
-    role = key_class.roles[-1].name if "role" in key_class.requires and key_class.roles else ""
-    return Filled(role=role, ends=choices(key_class)[0].value)
+    """With the end that is proposed. A role is never: which one is the least, no order of names tells."""
+    return Filled(ends=choices(key_class)[0].value)
 
 
 def new_request_id() -> str:
@@ -108,6 +108,6 @@ def to_new_key(filled: Filled, class_name: str, caller: Caller) -> NewKey:
     try:
         return NewKey.model_validate({field: value for field, value in asked.items() if value})
     except ValidationError as error:
-        found = error.errors(include_input=False, include_url=False, include_context=False)[0]
+        found = error.errors(include_input=False, include_url=False)[0]
     label = _LABELS.get(str(found["loc"][0]) if found["loc"] else "", "The form")
-    raise ProblemError(422, "invalid_request", f"{label}: {found['msg']}.")
+    raise ProblemError(422, "invalid_request", f"{label}: {say_fault(found)}.")

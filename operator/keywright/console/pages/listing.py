@@ -1,5 +1,6 @@
 """Which keys a page of the table shows: one's own first, then what still works, the newest first."""
 
+import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from urllib.parse import urlencode
@@ -16,6 +17,7 @@ STATUSES = ("Active", "Expiring", OLD_KEY_IN_USE, "Pending", "Suspended", "Faile
 ROWS = 50
 # How many keys are looked through for one page, so that a search reads no more than a few lists of the API server.
 MOST = 1000
+_PAGE = re.compile(r"[1-9][0-9]{0,3}", re.ASCII)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -66,7 +68,7 @@ def read_asked(query: Mapping[str, str]) -> Asked:
         status=query["status"] if query.get("status") in STATUSES else "",
         owner=query.get("owner", "").strip()[:253],
         mine=query.get("mine") == "1",
-        page=int(page) if page.isascii() and page.isdigit() and 0 < int(page[:6]) < 10_000 else 1,
+        page=int(page) if _PAGE.fullmatch(page) else 1,
     )
 
 

@@ -1,20 +1,19 @@
-"""What may stand in an address of a page: it becomes part of addresses of the API server."""
+"""The parts of the addresses of pages."""
 
 import re
 from typing import Annotated
 
 from fastapi import Path
 
+from keywright.console.service.addressed import KEY_REFERENCE, LONGEST_LABEL, LONGEST_OWNER, NAMESPACE, OWNER_NAME
+
 __all__ = ["KeyReference", "Namespace", "OwnerName", "is_namespace"]
 
-_LABEL = r"^[a-z0-9]([-a-z0-9]*[a-z0-9])?$"
-_NAME = r"^[A-Za-z0-9]([-A-Za-z0-9]*[A-Za-z0-9])?(\.[A-Za-z0-9]([-A-Za-z0-9]*[A-Za-z0-9])?)*$"
-
-Namespace = Annotated[str, Path(max_length=63, pattern=_LABEL)]
-KeyReference = Annotated[str, Path(max_length=63, pattern=_NAME)]
-OwnerName = Annotated[str, Path(max_length=253, pattern=r"^[!-~]([ -~]*[!-~])?$")]
+Namespace = Annotated[str, Path(max_length=LONGEST_LABEL, pattern=NAMESPACE)]
+KeyReference = Annotated[str, Path(max_length=LONGEST_LABEL, pattern=KEY_REFERENCE)]
+OwnerName = Annotated[str, Path(max_length=LONGEST_OWNER, pattern=OWNER_NAME)]
 
 
 def is_namespace(text: str) -> bool:
     """Whether a namespace may be called so."""
-    return len(text) <= 63 and re.fullmatch(_LABEL.strip("^$"), text, re.ASCII) is not None
+    return len(text) <= LONGEST_LABEL and re.fullmatch(NAMESPACE.strip("^$"), text, re.ASCII) is not None

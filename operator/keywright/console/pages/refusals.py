@@ -15,7 +15,7 @@ from keywright.console.pages.words import headline, next_step
 from keywright.console.problems import ProblemError, as_problem
 from keywright.kube.errors import ApiError
 
-__all__ = ["PageRoute", "Refusal", "sign_in_address"]
+__all__ = ["PageRoute", "Refusal", "no_page", "sign_in_address"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,7 +46,7 @@ class PageRoute(APIRoute):
             except ApiError as error:
                 refused = as_problem(error)
             except RequestValidationError:
-                refused = ProblemError(404, "not_found", "There is no page of that address.")
+                return no_page(request)
             if refused.status == 401 and request.url.path != "/sign-in":
                 return RedirectResponse(sign_in_address(request), 303)
             page = render(request, "problem.html", status=refused.status, problem=Refusal.of(refused))
@@ -54,6 +54,12 @@ class PageRoute(APIRoute):
             return page
 
         return handle_with_pages
+
+
+def no_page(request: Request) -> Response:
+    """For an address that leads nowhere."""
+    told = Refusal("There is no such page", "Nothing is at this address.", "Begin at the list of keys.")
+    return render(request, "problem.html", status=404, problem=told)
 
 
 def sign_in_address(request: Request) -> str:

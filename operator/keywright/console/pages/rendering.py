@@ -63,7 +63,7 @@ def render(request: Request, template: str, *, status: int = 200, **values: Any)
     """The page. It knows the time, and who looks at it if the request has been judged."""
     known = {"now": datetime.now(UTC), "viewer": getattr(request.state, "viewer", None)}
     content = _ENVIRONMENT.get_template(template).render(known | values)
-    return HTMLResponse(content, status, {"Cache-Control": "no-store"})
+    return HTMLResponse(content, status)
 
 
 def static_file(name: str) -> Response | None:

@@ -32,7 +32,7 @@ async def sign_in(request: Request) -> Response:
     check_origin(request)
     form = await read_form(request)
     try:
-        _, session = await request.app.state.callers.sign_in(form["credential"])
+        request.state.caller, session = await request.app.state.callers.sign_in(form["credential"])
     except ProblemError as problem:
         refused = problem
     else:

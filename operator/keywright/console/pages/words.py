@@ -66,13 +66,13 @@ _HEADLINES = {
 _NEXT_STEPS = {
     "forbidden": "Ask whoever looks after the namespace for the right, or sign in as somebody who has it.",
     "insufficient_scope": "Sign in with a key that has the scope keys:manage, or with a Kubernetes token.",
-    "not_found": "It may have been deleted, or it is not yours to see. Look in the list of keys.",
+    "not_found": "It may have been deleted, or it is not yours to see.",
     "already_exists": "Choose another name, or leave it empty.",
     "conflict": "Look at the key as it is now, then decide again.",
     "already_delivered": "If you did not keep it, rotate the key: the new one is shown once again.",
     "invalid_request": "Go back, correct it, and try again.",
     "rate_limited": "Wait a minute, then try again.",
-    "timeout": "Nothing was left half made. Try again in a minute; if it stays so, tell the administrators.",
+    "timeout": "Look at the list of keys before you try again. If it stays so, tell the administrators.",
     "too_large": "Write less.",
     "unavailable": "Try again in a minute. If it stays so, tell the administrators.",
 }

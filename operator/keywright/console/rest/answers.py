@@ -24,8 +24,6 @@ __all__ = [
     "single",
 ]
 
-NO_STORE = {"Cache-Control": "no-store"}
-
 
 class Problem(View):
     """What went wrong (RFC 9457), with the next step. It repeats nothing of the request but names of fields."""
@@ -80,7 +78,7 @@ class Revocations(View):
 
 def single(key: KeyView, status: int = 200, headers: dict[str, str] | None = None) -> Response:
     """One key, with its ETag. Written here: what fails to be an answer elsewhere is told with all that it holds."""
-    fields = {"ETag": f'"{key.version}"'} | NO_STORE | (headers or {})
+    fields = {"ETag": f'"{key.version}"'} | (headers or {})
     return Response(key.model_dump_json(by_alias=True), status, fields, "application/json")
 
 

@@ -8,7 +8,7 @@ from typing import Any
 from fastapi import APIRouter, Response
 from fastapi.openapi.utils import get_openapi
 
-from keywright.console.rest.answers import NO_STORE, Problem
+from keywright.console.rest.answers import Problem
 from keywright.console.rest.endpoints import router as endpoints
 
 __all__ = ["FILE", "document", "router", "write"]
@@ -56,4 +56,4 @@ def write(path: Path) -> None:
 @router.get("/openapi.json", include_in_schema=False)
 async def get_document() -> Response:
     """What this is read by and answers, for programs that make clients and tests from it. It needs no credential."""
-    return Response(json.dumps(document()), 200, NO_STORE, "application/json")
+    return Response(json.dumps(document()), media_type="application/json")

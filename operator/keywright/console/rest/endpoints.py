@@ -106,7 +106,7 @@ async def get_key(service: Service, namespace: Namespace, key: KeyReference) -> 
 async def delete_key(service: Service, namespace: Namespace, key: KeyReference, version: Version) -> Response:
     """Delete a key. It is refused from then on."""
     await service.delete(namespace, key, version=version)
-    return Response(status_code=204, headers=answers.NO_STORE)
+    return Response(status_code=204)
 
 
 @router.post(_KEY + "/rotate", response_model=RotatedKey, responses=_problems(*_CHANGE, 504))

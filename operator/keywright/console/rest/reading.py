@@ -10,6 +10,8 @@ from fastapi.routing import APIRoute
 
 from keywright.console.callers.caller import Caller
 from keywright.console.problems import ProblemError
+from keywright.console.service.addressed import KEY_REFERENCE, LONGEST_LABEL, LONGEST_OWNER, NAMESPACE, OWNER_NAME
+from keywright.console.service.faults import say_fault
 from keywright.console.service.keys import KeyService
 from keywright.domain.plainkey import redact
 
@@ -27,20 +29,18 @@ __all__ = [
 DEEPEST = 16
 MOST_FAULTS = 8
 
-Namespace = Annotated[
-    str, Path(min_length=1, max_length=63, pattern=r"^[a-z0-9]([-a-z0-9]*[a-z0-9])?$", description="A namespace.")
-]
+Namespace = Annotated[str, Path(min_length=1, max_length=LONGEST_LABEL, pattern=NAMESPACE, description="A namespace.")]
 KeyReference = Annotated[
     str,
     Path(
         min_length=1,
-        max_length=63,
-        pattern=r"^[A-Za-z0-9]([-A-Za-z0-9]*[A-Za-z0-9])?(\.[A-Za-z0-9]([-A-Za-z0-9]*[A-Za-z0-9])?)*$",
+        max_length=LONGEST_LABEL,
+        pattern=KEY_REFERENCE,
         description="Name of a key, id of one of its plain keys, or its UID.",
     ),
 ]
 OwnerName = Annotated[
-    str, Path(min_length=1, max_length=253, pattern=r"^[!-~]([ -~]*[!-~])?$", description="User name of an owner.")
+    str, Path(min_length=1, max_length=LONGEST_OWNER, pattern=OWNER_NAME, description="User name of an owner.")
 ]
 Idempotency = Annotated[
     str | None,
@@ -133,7 +133,7 @@ def _told(error: RequestValidationError) -> str:
             faults.append("body: it is no JSON document, or one that can be read in two ways")
             continue
         place = ".".join(redact(str(part))[:64] for part in each["loc"][1:])
-        faults.append(f"{place or each['loc'][0]}: {each['msg'].removeprefix('Value error, ')}")
+        faults.append(f"{place or each['loc'][0]}: {say_fault(each)}")
     return "; ".join(faults)
 
 

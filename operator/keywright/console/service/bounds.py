@@ -8,14 +8,12 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
-from keywright.console.callers.caller import Bounds
+from keywright.console.callers.caller import MANAGE, Bounds
 from keywright.domain.apikey import InvalidSpec, KeySpec, Owner, RateLimit, Status
 from keywright.domain.keyclass import Delegation, KeyClass
 from keywright.domain.scopes import closure, common, is_covered
 
-__all__ = ["MANAGE", "Excess", "Share", "asked_by", "exceed", "fit_end", "held", "last_end"]
-
-MANAGE = "keys:manage"
+__all__ = ["Excess", "Share", "asked_by", "exceed", "fit_end", "held", "last_end"]
 
 
 @dataclass(frozen=True, slots=True)

@@ -55,6 +55,7 @@ class KeyService:
         fence = self._fences.check_handing_out if caller.bounds is not None else None
         self._changing = Changing(self._acting, fence)
         self._owners = Owners(self._acting, caller, served.namespaces)
+        self._known_uses: dict[str, Uses] = {}
 
     async def list(
         self,
@@ -71,6 +72,8 @@ class KeyService:
         uses, now = await self._uses(namespace), datetime.now(UTC)
 
         def is_wanted(found: Manifest) -> bool:
+            if display_name is None and status is None:
+                return True
             seen = view_key(found, uses, now)
             is_named = display_name in (None, seen.display_name)
             return is_named and (status is None or seen.status.partition(" ")[0] == status)
@@ -188,10 +191,15 @@ class KeyService:
         return view_key(found, await self._uses(found["metadata"]["namespace"]), datetime.now(UTC))
 
     async def _uses(self, namespace: str) -> Uses:
-        """When keys were last used, as far as the caller may know; status has it to the hour all the same."""
-        try:
-            return exact_uses([each async for each in self._acting.all(APIKEYUSAGES, namespace)])
-        except ProblemError as problem:
-            if problem.status not in (403, 404):
-                raise
-            return {}
+        """When keys were last used, as far as the caller may know; status has it to the hour all the same. It is asked
+        for once in a request, however many pages of a list that takes.
+        """
+        if namespace not in self._known_uses:
+            try:
+                found = exact_uses([each async for each in self._acting.all(APIKEYUSAGES, namespace)])
+            except ProblemError as problem:
+                if problem.status not in (403, 404):
+                    raise
+                found = {}
+            self._known_uses[namespace] = found
+        return self._known_uses[namespace]
