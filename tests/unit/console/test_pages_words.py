@@ -116,10 +116,14 @@ def test_no_life_is_drawn_beyond_its_bar(
         ({"max_lifetime": "45d"}, ["30d", "7d", "date", "open"]),
         ({"max_lifetime": "1h"}, ["date", "open"]),
         ({"requires": ("expiresAt",)}, ["90d", "30d", "7d", "date"]),
+        ({"default_lifetime": "90d", "max_lifetime": "365d"}, ["open", "30d", "7d", "date"]),
+        ({"default_lifetime": "30d"}, ["90d", "open", "7d", "date"]),
+        ({"max_lifetime": "30d"}, ["open", "7d", "date"]),
+        ({"default_lifetime": "90d", "requires": ("expiresAt",)}, ["90d", "30d", "7d", "date"]),
     ],
 )
 def test_ends_that_the_class_does_not_allow_are_not_offered(fields: dict[str, Any], values: list[str]) -> None:
-    """Presets within its longest life, and none where an end has to be stated."""
+    """Nor the same end twice: presets are within its longest life, and what leaving it open means takes the place of one."""
     assert [each.value for each in expiries.choices(key_class(**fields))] == values
 
 
@@ -133,7 +137,7 @@ def test_ends_that_the_class_does_not_allow_are_not_offered(fields: dict[str, An
 )
 def test_leaving_the_end_open_says_what_it_means(fields: dict[str, Any], label: str) -> None:
     """Which is not the same in every class."""
-    assert expiries.choices(key_class(**fields))[-1].label == label
+    assert [each.label for each in expiries.choices(key_class(**fields)) if each.value == "open"] == [label]
 
 
 def test_a_chosen_day_is_usable_to_its_end() -> None:
