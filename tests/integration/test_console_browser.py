@@ -189,7 +189,9 @@ def test_keys_of_others_are_neither_seen_nor_revoked(
     admin.wait(elsewhere, "foreign", Active="True")
     plain = admin.plain_key(elsewhere, "foreign")
     page = visit.sign_in(person.token, f"/?namespace={elsewhere}")
-    expect(page.get_by_role("alert")).to_contain_text("You may not")
+    expect(page.get_by_role("alert")).to_have_text(
+        "You may not list apikeys here. Ask an administrator for the ClusterRole keywright-view."
+    )
     visit.open(f"/keys/{elsewhere}/foreign")
     expect(page.get_by_role("heading", name="You may not do this")).to_be_visible()
     assert "very secret project" not in page.content()

@@ -173,6 +173,20 @@ def test_a_key_that_was_handed_out_misses_no_secret() -> None:
     assert "handed out once" in words.explain(ConditionView(**fields | {"reason": "SecretWithdrawn"}))
 
 
+@pytest.mark.parametrize(
+    ("detail", "is_told"),
+    [
+        ("You may not list apikeys here. Ask an administrator for the ClusterRole keywright-view.", False),
+        ("Ends after: choose a date, or one of the others.", False),
+        ("The key service acts for people and service accounts only.", True),
+        ("Scopes: Asking too much.", True),
+    ],
+)
+def test_one_next_step_is_told(detail: str, is_told: bool) -> None:
+    """That of the refusal itself, or else a general one: two that differ leave people to choose."""
+    assert bool(words.next_step("forbidden", detail)) == is_told
+
+
 def test_only_what_makes_sense_can_be_done() -> None:
     """Nothing brings back a revoked key, and a suspended one is resumed rather than suspended."""
     verbs = {
