@@ -1,5 +1,7 @@
 """What templates make of values: what is said once is said once, and nothing that is not so."""
 
+import re
+from datetime import UTC, datetime
 from typing import Any
 
 import pytest
@@ -12,9 +14,9 @@ from keywright.console.service.views import ConditionView
 from tests.unit.console.test_pages_words import NOW, key
 
 
-def shown(template: str, **values: Any) -> str:
-    request = Request({"type": "http", "method": "GET", "path": "/", "headers": [], "query_string": b""})
-    request.state.viewer = Viewer(caller=Caller(user="alice@example.com"), csrf="x", may_sign_out=True)
+def shown(template: str, *, path: str = "/", until: datetime | None = None, **values: Any) -> str:
+    request = Request({"type": "http", "method": "GET", "path": path, "headers": [], "query_string": b""})
+    request.state.viewer = Viewer(caller=Caller(user="alice@example.com"), csrf="x", until=until)
     return bytes(render(request, template, **values).body).decode()
 
 
@@ -41,3 +43,18 @@ def test_scopes_are_those_of_a_role_only_where_there_is_one(fields: dict[str, An
     """A key with neither may nothing, and reads so."""
     page = shown("key.html", key=key(**fields), events=(), actions=(), notice="")
     assert f"<dt>Scopes</dt><dd>{scopes}</dd>" in page
+
+
+@pytest.mark.parametrize(("path", "current"), [("/", ["API keys"]), ("/users", ["Keys of a user"]), ("/keys/a/b", [])])
+def test_the_navigation_says_where_one_is(path: str, current: list[str]) -> None:
+    """On the pages that it names, and on no other."""
+    assert re.findall(r'aria-current="page">([^<]+)<', shown("users.html", path=path)) == current
+
+
+def test_a_session_says_how_long_it_lasts() -> None:
+    """Who has none here is told nothing of it, and signs out elsewhere."""
+    page = shown("users.html", until=datetime(2027, 1, 1, 16, 32, tzinfo=UTC))
+    assert re.search(r"alice@example.com</bdi> until <time [^>]*>16:32 UTC</time>", page)
+    assert "Sign out" in page
+    assert " until " not in shown("users.html")
+    assert "Sign out" not in shown("users.html")
