@@ -38,6 +38,7 @@ def key(**fields: Any) -> KeyView:
         "last_used_at": None,
         "expires_at": NOW + 5 * DAY,
         "rotate_at": None,
+        "revoked_at": None,
         "status": "Active",
         "phase": Phase.ACTIVE,
         "tone": Tone.PLAIN,
@@ -107,6 +108,21 @@ def test_no_life_is_drawn_beyond_its_bar(
     bar = lifebar.draw(key(issued_at=issued, last_used_at=used, expires_at=end), now)
     assert all(0 <= each.x <= lifebar.WIDTH for each in bar.marks)
     assert 0 <= bar.spent <= lifebar.WIDTH
+
+
+@pytest.mark.parametrize(
+    ("fields", "ended"),
+    [
+        ({"revoked_at": NOW - DAY}, NOW - DAY),
+        ({"revoked_at": NOW - DAY, "expires_at": NOW - 2 * DAY}, NOW - 2 * DAY),
+        ({"expires_at": NOW - DAY}, NOW - DAY),
+        ({"expires_at": None}, None),
+        ({}, None),
+    ],
+)
+def test_a_key_has_ended_when_the_first_thing_ended_it(fields: dict[str, Any], ended: datetime | None) -> None:
+    """By its revocation or its end; an end that is still to come is none that it has had."""
+    assert lifebar.ended_at(key(is_over=True, **fields), NOW) == ended
 
 
 @pytest.mark.parametrize(

@@ -13,7 +13,7 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 from keywright.console.pages import words
 from keywright.console.pages.addresses import address, owner_address
 from keywright.console.pages.distances import say_clock, say_date, say_distance
-from keywright.console.pages.lifebar import draw
+from keywright.console.pages.lifebar import draw, ended_at
 from keywright.domain.times import format_instant
 
 __all__ = ["Static", "render", "static_file"]
@@ -48,6 +48,7 @@ def _environment() -> Environment:
     made.globals |= {
         "address": address,
         "draw": draw,
+        "ended_at": ended_at,
         "explain": words.explain,
         "owner_address": owner_address,
         "static": _address,
