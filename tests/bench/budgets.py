@@ -19,6 +19,10 @@ __all__ = [
     "MEMORY",
     "METRICS",
     "OPERATOR_MEMORY",
+    "OUTAGE_OTHERS",
+    "OUTAGE_RETURNED",
+    "OUTAGE_REVOKED",
+    "OUTAGE_SERVED",
     "READY_10K",
     "READY_RATE",
     "READY_SECONDS",
@@ -73,6 +77,11 @@ FLOOD_P99 = Budget(name="  that is", unit="ms", better=LOWER)
 ARGON2_IN_FLOOD = Budget(name="argon2 runs in that flood", unit="runs", better=LOWER, floor=0, goal=0)
 REVOCATION = Budget(name="revoke to 401, p99", unit="ms", better=LOWER, floor=1000, goal=100)
 REVOCATION_P50 = Budget(name="  p50", unit="ms", better=LOWER)
+# Bookmarks come once a minute, so what was heard last may be a minute old when the API server goes.
+OUTAGE_SERVED = Budget(name="API server gone for ten minutes: keys accepted for", unit="s", better=HIGHER)
+OUTAGE_OTHERS = Budget(name="  answers after that which were not 503", unit="", better=LOWER, floor=0, goal=0)
+OUTAGE_RETURNED = Budget(name="  accepted again after its return", unit="s", better=LOWER)
+OUTAGE_REVOKED = Budget(name="  revoked then, and refused", unit="s", better=LOWER)
 # 10k ApiKeys in 10 minutes are 16.7 a second.
 READY_RATE = Budget(name="1,000 ApiKeys to Ready", unit="a second", better=HIGHER, floor=16.7, goal=50)
 READY_SECONDS = Budget(name="  in seconds", unit="s", better=LOWER)

@@ -19,6 +19,7 @@ from tests.support.people import allowed, bind, bind_cluster
 pytest_plugins = ["tests.support.console_stage"]
 
 WIDE, NARROW = 1100, 320
+LEAST_BAR = 8
 ALICE = {"user": "alice@example.com"}
 
 
@@ -66,6 +67,9 @@ def test_every_page_is_accessible(
             visit.page.emulate_media(color_scheme=scheme)
             visit.page.set_viewport_size({"width": width, "height": 900})
             assert_accessible(visit.page)
+            bars = visit.page.locator(".life .track, .mini .track")
+            heights = bars.evaluate_all("bars => bars.map(bar => bar.getBoundingClientRect().height)")
+            assert all(each >= LEAST_BAR for each in heights), heights
             if pictures is not None and picture:
                 visit.page.set_viewport_size({"width": WIDE, "height": 900})
                 keep(visit.page, pictures / f"console-{picture}-{scheme}.png")
@@ -89,7 +93,13 @@ def test_every_page_is_accessible(
         check(visit, "key")
         visit.open(f"/?namespace={stage}")
         check(visit, "keys")
-        for path in (f"{address}/revoke", "/users", "/users/nobody", f"/keys/{stage}/there-is-none"):
+        for path in (
+            f"/keys/{stage}/old-laptop",
+            f"{address}/revoke",
+            "/users",
+            "/users/nobody",
+            f"/keys/{stage}/there-is-none",
+        ):
             visit.open(path)
             check(visit)
         visit.open(f"/users/{ALICE['user']}")

@@ -84,9 +84,14 @@ def test_revoking_asks_first_and_acts_at_once(visit: Visit, person: Person, veri
     assert made["spec"]["revocationReason"] == "left the company"
     visit.open(f"/?namespace={person.namespace}&status=Revoked")
     expect(page.get_by_role("row", name="doomed")).to_contain_text("✕ Revoked")
+    expect(page.get_by_role("row", name="doomed")).to_contain_text("ended")
+    expect(page.get_by_text("in 90 days")).to_have_count(0)
     visit.open(f"/keys/{person.namespace}/{made['metadata']['name']}")
     expect(page.get_by_role("link", name="Rotate")).to_have_count(0)
     eventually(lambda: page.reload() and page.get_by_text("The key was revoked").count())
+    expect(page.get_by_text("not known")).to_have_count(0)
+    expect(page.get_by_text("in 90 days")).to_have_count(0)
+    expect(page.get_by_role("img")).to_have_count(0)
 
 
 def test_suspending_and_resuming(visit: Visit, person: Person, verifying: str) -> None:
@@ -189,7 +194,9 @@ def test_keys_of_others_are_neither_seen_nor_revoked(
     admin.wait(elsewhere, "foreign", Active="True")
     plain = admin.plain_key(elsewhere, "foreign")
     page = visit.sign_in(person.token, f"/?namespace={elsewhere}")
-    expect(page.get_by_role("alert")).to_contain_text("You may not")
+    expect(page.get_by_role("alert")).to_have_text(
+        "You may not list apikeys here. Ask an administrator for the ClusterRole keywright-view."
+    )
     visit.open(f"/keys/{elsewhere}/foreign")
     expect(page.get_by_role("heading", name="You may not do this")).to_be_visible()
     assert "very secret project" not in page.content()

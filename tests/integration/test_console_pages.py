@@ -403,7 +403,7 @@ def test_who_closes_the_page_meanwhile_leaves_no_key_behind(
 
 
 def test_no_token_or_key_gets_into_the_log(client: Client, service: Console, token: str, namespace: str) -> None:
-    """Neither what people sign in with, nor the session, nor a key that was made."""
+    """Neither what people sign in with, nor the session, nor a key that was made: its name does."""
     client.sign_in(token)
     form = {
         "csrf": client.get(f"/keys/{namespace}/new").csrf,
@@ -415,6 +415,7 @@ def test_no_token_or_key_gets_into_the_log(client: Client, service: Console, tok
     assert page.status == 201
     found = re.search(r'id="plain"[^>]*>([^<]+)<', page.text)
     assert found is not None
+    eventually(lambda: f": POST {page.fields['location']}: 201" in service.process.log, what="it is logged by its name")
     for secret in (token, client.cookie.partition("=")[2], found[1], found[1].rpartition("_")[2]):
         assert secret not in service.process.log
     again = client.post(f"/keys/{namespace}/new", form | {"request": "once"})

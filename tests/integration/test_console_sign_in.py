@@ -1,5 +1,6 @@
 """How people get to the pages: by a token, by a key, through a front proxy; and how they are out again."""
 
+import re
 import time
 from datetime import UTC, datetime
 from pathlib import Path
@@ -30,7 +31,7 @@ def test_a_token_signs_in_and_out(visit: Visit, person: Person) -> None:
     expect(page.get_by_role("alert")).to_contain_text("nobody")
     page.get_by_label("Kubernetes token or Keywright key").fill(person.token)
     page.get_by_role("button", name="Sign in").click()
-    expect(page.get_by_text(f"Signed in as {person.user}")).to_be_visible()
+    expect(page.get_by_text(f"Signed in as {person.user} until ")).to_have_text(re.compile(r"\d\d:\d\d UTC$"))
     assert page.url == visit.origin + wanted
     (cookie,) = visit.context.cookies()
     assert (cookie["httpOnly"], cookie["sameSite"]) == (True, "Strict")
@@ -105,6 +106,7 @@ def test_a_front_proxy_names_the_person(
     with visiting(chromium, service.url, extra_http_headers=headers) as visit:
         page = visit.open(f"/?namespace={namespace}")
         expect(page.get_by_text("Signed in as alice@example.com")).to_be_visible()
+        expect(page.get_by_text(" until ")).to_have_count(0)
         expect(page.get_by_role("button", name="Sign out")).to_have_count(0)
         plain = generate(page, namespace, "alice's own")
         answer: list[dict[str, str]] = []

@@ -39,11 +39,11 @@ class ApiClient:
     """One identity at one API server. Every method raises :class:`keywright.kube.errors.ApiError`."""
 
     def __init__(
-        self, credentials: Credentials, session: aiohttp.ClientSession, acting_as: Sequence[tuple[str, str]] = ()
+        self, credentials: Credentials, session: aiohttp.ClientSession, impersonation: Sequence[tuple[str, str]] = ()
     ) -> None:
         self.credentials = credentials
         self._session = session
-        self._acting_as = tuple(acting_as)
+        self._impersonation = tuple(impersonation)
 
     def acting_as(self, user: str, groups: Sequence[str] = ()) -> "ApiClient":
         """The same connections for somebody else, by impersonation: his rights decide, and the audit log names him.
@@ -156,7 +156,7 @@ class ApiClient:
             async with self._session.get(
                 self.credentials.server + resource.path(namespace),
                 params=query,
-                headers=[("Accept", accept), *self._acting_as],
+                headers=[("Accept", accept), *self._impersonation],
                 timeout=WATCH_TIMEOUT,
             ) as response:
                 if response.status != 200:
@@ -192,7 +192,7 @@ class ApiClient:
                 self.credentials.server + path,
                 params=params,
                 data=json.dumps(body) if body is not None else None,
-                headers=[("Accept", accept), ("Content-Type", content_type), *self._acting_as],
+                headers=[("Accept", accept), ("Content-Type", content_type), *self._impersonation],
                 timeout=REQUEST_TIMEOUT,
             ) as response:
                 if response.status < 300:
@@ -204,7 +204,7 @@ class ApiClient:
         what = f"{method} {path}"
         if status == 0:
             raise ApiUnavailableError(status, reason, what)
-        if not self._acting_as:
+        if not self._impersonation:
             raise from_response(status, reason, what)
         if is_about_impersonation(status, refusal):
             raise ImpersonationError(status, reason, what)

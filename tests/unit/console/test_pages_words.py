@@ -38,6 +38,7 @@ def key(**fields: Any) -> KeyView:
         "last_used_at": None,
         "expires_at": NOW + 5 * DAY,
         "rotate_at": None,
+        "revoked_at": None,
         "status": "Active",
         "phase": Phase.ACTIVE,
         "tone": Tone.PLAIN,
@@ -110,16 +111,35 @@ def test_no_life_is_drawn_beyond_its_bar(
 
 
 @pytest.mark.parametrize(
+    ("fields", "ended"),
+    [
+        ({"revoked_at": NOW - DAY}, NOW - DAY),
+        ({"revoked_at": NOW - DAY, "expires_at": NOW - 2 * DAY}, NOW - 2 * DAY),
+        ({"expires_at": NOW - DAY}, NOW - DAY),
+        ({"expires_at": None}, None),
+        ({}, None),
+    ],
+)
+def test_a_key_has_ended_when_the_first_thing_ended_it(fields: dict[str, Any], ended: datetime | None) -> None:
+    """By its revocation or its end; an end that is still to come is none that it has had."""
+    assert lifebar.ended_at(key(is_over=True, **fields), NOW) == ended
+
+
+@pytest.mark.parametrize(
     ("fields", "values"),
     [
         ({}, ["90d", "30d", "7d", "date", "open"]),
         ({"max_lifetime": "45d"}, ["30d", "7d", "date", "open"]),
         ({"max_lifetime": "1h"}, ["date", "open"]),
         ({"requires": ("expiresAt",)}, ["90d", "30d", "7d", "date"]),
+        ({"default_lifetime": "90d", "max_lifetime": "365d"}, ["open", "30d", "7d", "date"]),
+        ({"default_lifetime": "30d"}, ["90d", "open", "7d", "date"]),
+        ({"max_lifetime": "30d"}, ["open", "7d", "date"]),
+        ({"default_lifetime": "90d", "requires": ("expiresAt",)}, ["90d", "30d", "7d", "date"]),
     ],
 )
 def test_ends_that_the_class_does_not_allow_are_not_offered(fields: dict[str, Any], values: list[str]) -> None:
-    """Presets within its longest life, and none where an end has to be stated."""
+    """Nor the same end twice: presets are within its longest life, and what leaving it open means takes the place of one."""
     assert [each.value for each in expiries.choices(key_class(**fields))] == values
 
 
@@ -133,7 +153,7 @@ def test_ends_that_the_class_does_not_allow_are_not_offered(fields: dict[str, An
 )
 def test_leaving_the_end_open_says_what_it_means(fields: dict[str, Any], label: str) -> None:
     """Which is not the same in every class."""
-    assert expiries.choices(key_class(**fields))[-1].label == label
+    assert [each.label for each in expiries.choices(key_class(**fields)) if each.value == "open"] == [label]
 
 
 def test_a_chosen_day_is_usable_to_its_end() -> None:
@@ -167,6 +187,20 @@ def test_a_key_that_was_handed_out_misses_no_secret() -> None:
     """Its Secret is gone on purpose, which reads as no fault."""
     fields = {"type": "SecretDelivered", "status": "False", "message": "", "last_transition_at": NOW}
     assert "handed out once" in words.explain(ConditionView(**fields | {"reason": "SecretWithdrawn"}))
+
+
+@pytest.mark.parametrize(
+    ("detail", "is_told"),
+    [
+        ("You may not list apikeys here. Ask an administrator for the ClusterRole keywright-view.", False),
+        ("Ends after: choose a date, or one of the others.", False),
+        ("The key service acts for people and service accounts only.", True),
+        ("Scopes: Asking too much.", True),
+    ],
+)
+def test_one_next_step_is_told(detail: str, is_told: bool) -> None:
+    """That of the refusal itself, or else a general one: two that differ leave people to choose."""
+    assert bool(words.next_step("forbidden", detail)) == is_told
 
 
 def test_only_what_makes_sense_can_be_done() -> None:

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from starlette.requests import Request
 
 from keywright.console.callers.caller import MANAGE, Caller
-from keywright.console.callers.keys import Field, Keys
+from keywright.console.callers.keys import Keys
 from keywright.console.callers.origins import SAFE_METHODS, check_origin
 from keywright.console.callers.people import person
 from keywright.console.callers.proxy import FrontProxy
@@ -17,6 +17,7 @@ from keywright.console.callers.rates import Rates
 from keywright.console.callers.sessions import Sessions
 from keywright.console.callers.tokens import Tokens
 from keywright.console.problems import ProblemError
+from keywright.verifier.keys.credentials import Field
 
 __all__ = ["Callers", "Visitor"]
 

@@ -10,10 +10,9 @@ from keywright.console.problems import ProblemError
 from keywright.verifier import verdicts
 from keywright.verifier.http.identity import Denied, Identity, RefusedError, Verdict
 from keywright.verifier.in_process import InProcess
+from keywright.verifier.keys.credentials import Field
 
-__all__ = ["Field", "Keys"]
-
-Field = tuple[bytes, bytes]
+__all__ = ["Keys"]
 
 
 class Keys:

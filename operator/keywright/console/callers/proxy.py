@@ -7,10 +7,10 @@ from keywright.console.callers.caller import Caller
 from keywright.console.callers.people import person
 from keywright.console.problems import ProblemError
 from keywright.console.settings import ConsoleSettings, Network
+from keywright.verifier.keys.credentials import Field
 
 __all__ = ["FrontProxy"]
 
-Field = tuple[bytes, bytes]
 _SYSTEM = "system:"
 
 

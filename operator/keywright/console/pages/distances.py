@@ -2,7 +2,7 @@
 
 from datetime import UTC, datetime, timedelta
 
-__all__ = ["say_date", "say_distance", "say_span"]
+__all__ = ["say_clock", "say_date", "say_distance", "say_span"]
 
 # From twice its length on a unit is exact enough, as in kubectl apikey list.
 _UNITS = (("day", 86400), ("hour", 3600), ("minute", 60))
@@ -25,3 +25,8 @@ def say_distance(at: datetime, now: datetime) -> str:
 def say_date(at: datetime) -> str:
     """As in ``2027-01-31 12:00 UTC``."""
     return at.astimezone(UTC).strftime("%Y-%m-%d %H:%M UTC")
+
+
+def say_clock(at: datetime) -> str:
+    """As in ``12:00 UTC``, for what is within the hour."""
+    return at.astimezone(UTC).strftime("%H:%M UTC")

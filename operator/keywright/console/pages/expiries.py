@@ -23,16 +23,22 @@ class Choice:
 
 
 def choices(key_class: ClassView) -> list[Choice]:
-    """Presets within the class's limit, a date, and what leaving it open means in this class; the first is proposed."""
+    """Presets within the class's limit, a date, and what leaving it open means in this class; the first is proposed.
+
+    Where that is as long as a preset, it takes the preset's place: nobody chooses between two that are the same.
+    """
     limit = _longest(key_class)
+    left_open = Choice(value=OPEN, label=_open_label(key_class)) if "expiresAt" not in key_class.requires else None
     found = [
-        Choice(value=each, label=say_span(parse_duration(each)))
+        left_open
+        if left_open is not None and parse_duration(each) == _open_span(key_class)
+        else Choice(value=each, label=say_span(parse_duration(each)))
         for each in reversed(_PRESETS)
         if limit is None or parse_duration(each) <= limit
     ]
     found.append(Choice(value=ON_DATE, label="On a date"))
-    if "expiresAt" not in key_class.requires:
-        found.append(Choice(value=OPEN, label=_open_label(key_class)))
+    if left_open is not None and left_open not in found:
+        found.append(left_open)
     return found
 
 
@@ -59,6 +65,11 @@ def last_date(key_class: ClassView, now: datetime) -> date | None:
 
 def _longest(key_class: ClassView) -> timedelta | None:
     return parse_duration(key_class.max_lifetime) if key_class.max_lifetime else None
+
+
+def _open_span(key_class: ClassView) -> timedelta | None:
+    written = key_class.default_lifetime or key_class.max_lifetime
+    return parse_duration(written) if written else None
 
 
 def _open_label(key_class: ClassView) -> str:

@@ -9,7 +9,7 @@ from datetime import datetime, timedelta
 from keywright.console.pages.distances import say_date, say_distance
 from keywright.console.service.views import KeyView
 
-__all__ = ["WIDTH", "LifeBar", "Mark", "draw"]
+__all__ = ["WIDTH", "LifeBar", "Mark", "draw", "ended_at"]
 
 WIDTH = 600
 # How much is drawn beyond now for a key without an end.
@@ -29,11 +29,12 @@ class Mark:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LifeBar:
-    """What is drawn. ``spent`` is the width up to now, ``summary`` says the same for whoever does not see it."""
+    """What is drawn, ``width`` wide. ``spent`` is the part up to now, ``summary`` says it to who does not see it."""
 
     spent: float
     marks: tuple[Mark, ...]
     summary: str
+    width: int = WIDTH
 
 
 def draw(key: KeyView, now: datetime) -> LifeBar:
@@ -54,6 +55,14 @@ def draw(key: KeyView, now: datetime) -> LifeBar:
     ]
     marks = tuple(Mark(kind=kind, label=label, at=at, x=place(at)) for kind, label, at in moments if at is not None)
     return LifeBar(spent=place(now), marks=marks, summary=_summarise(key, marks, now))
+
+
+def ended_at(key: KeyView, now: datetime) -> datetime | None:
+    """When a key that is over has ended: revoked before its time, it has not lived to the end that it was given.
+    ``None`` where nobody knows.
+    """
+    known = (key.revoked_at, key.expires_at)
+    return min((each for each in known if each is not None and each <= now), default=None)
 
 
 def _summarise(key: KeyView, marks: tuple[Mark, ...], now: datetime) -> str:

@@ -29,7 +29,7 @@ class Refusal:
     @classmethod
     def of(cls, problem: ProblemError) -> "Refusal":
         """The same for people."""
-        return cls(headline(problem.code), problem.detail, next_step(problem.code))
+        return cls(headline(problem.code), problem.detail, next_step(problem.code, problem.detail))
 
 
 class PageRoute(APIRoute):

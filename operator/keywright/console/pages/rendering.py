@@ -12,8 +12,8 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 
 from keywright.console.pages import words
 from keywright.console.pages.addresses import address, owner_address
-from keywright.console.pages.distances import say_date, say_distance
-from keywright.console.pages.lifebar import draw
+from keywright.console.pages.distances import say_clock, say_date, say_distance
+from keywright.console.pages.lifebar import draw, ended_at
 from keywright.domain.times import format_instant
 
 __all__ = ["Static", "render", "static_file"]
@@ -44,10 +44,11 @@ def _environment() -> Environment:
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    made.filters |= {"instant": format_instant, "date": say_date, "distance": say_distance}
+    made.filters |= {"instant": format_instant, "clock": say_clock, "date": say_date, "distance": say_distance}
     made.globals |= {
         "address": address,
         "draw": draw,
+        "ended_at": ended_at,
         "explain": words.explain,
         "owner_address": owner_address,
         "static": _address,
@@ -60,8 +61,8 @@ _ENVIRONMENT = _environment()
 
 
 def render(request: Request, template: str, *, status: int = 200, **values: Any) -> HTMLResponse:
-    """The page. It knows the time, and who looks at it if the request has been judged."""
-    known = {"now": datetime.now(UTC), "viewer": getattr(request.state, "viewer", None)}
+    """The page. It knows the time, where it is, and who looks at it if the request has been judged."""
+    known = {"now": datetime.now(UTC), "path": request.url.path, "viewer": getattr(request.state, "viewer", None)}
     content = _ENVIRONMENT.get_template(template).render(known | values)
     return HTMLResponse(content, status)
 

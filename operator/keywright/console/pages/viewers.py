@@ -1,6 +1,7 @@
 """Who looks at a page, and what he sends. A form counts only if it is one of ours, made for his session."""
 
 from dataclasses import dataclass
+from datetime import UTC, datetime
 
 from fastapi import Request
 from starlette.exceptions import HTTPException
@@ -19,11 +20,13 @@ _URLENCODED = "application/x-www-form-urlencoded"
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Viewer:
-    """``csrf`` goes into each form of his. Who comes through a front proxy signs out there."""
+    """``csrf`` goes into each form of his. ``until`` is when his session ends; who comes through a front proxy has
+    none, and signs out there.
+    """
 
     caller: Caller
     csrf: str
-    may_sign_out: bool
+    until: datetime | None
 
     @property
     def may_change(self) -> bool:
@@ -43,7 +46,7 @@ async def view(request: Request) -> Viewer:
     viewer = Viewer(
         caller=visitor.caller,
         csrf=callers.sessions.csrf_token(visitor.session_id),
-        may_sign_out=visitor.expires_at is not None,
+        until=datetime.fromtimestamp(visitor.expires_at, UTC) if visitor.expires_at is not None else None,
     )
     request.state.viewer = viewer
     request.state.session_id = visitor.session_id

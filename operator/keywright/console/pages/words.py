@@ -3,6 +3,8 @@
 What is not known here is shown as it came: a newer operator may say more.
 """
 
+import re
+
 from keywright.console.service.views import ConditionView, EventView
 
 __all__ = ["explain", "headline", "next_step", "tell"]
@@ -78,6 +80,10 @@ _NEXT_STEPS = {
 }
 
 
+# How a sentence begins that tells somebody what to do.
+_BIDDING = re.compile(r"(?:\A|[.:] )(?:Ask|Choose|Look|Make|Open|Resume|Sign in|Take|Try|Use|leave|choose) ")
+
+
 def explain(condition: ConditionView) -> str:
     """One sentence for a condition."""
     if condition.type == "SecretDelivered" and condition.reason == "SecretWithdrawn":
@@ -96,6 +102,6 @@ def headline(code: str) -> str:
     return _HEADLINES.get(code, "That did not work")
 
 
-def next_step(code: str) -> str:
-    """What a person does about it."""
-    return _NEXT_STEPS.get(code, "Go back to the list of keys.")
+def next_step(code: str, detail: str) -> str:
+    """What a person does about it; nothing where the detail has said so already, which knows it better."""
+    return "" if _BIDDING.search(detail) else _NEXT_STEPS.get(code, "Go back to the list of keys.")

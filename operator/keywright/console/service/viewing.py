@@ -51,6 +51,7 @@ def view_key(manifest: Manifest, uses: Uses, now: datetime) -> KeyView:
         last_used_at=standing.last_used_at,
         expires_at=standing.expires_at,
         rotate_at=None if standing.is_over else status.rotate_at,
+        revoked_at=status.revoked_at,
         status=standing.status,
         phase=status.phase,
         tone=standing.tone,

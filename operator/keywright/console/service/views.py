@@ -86,6 +86,7 @@ class KeyView(View):
     last_used_at: At | None
     expires_at: At | None
     rotate_at: At | None
+    revoked_at: At | None = Field(description="Null also for as long as the operator has not seen it.")
     status: str = Field(description="How it stands, in a word or some for people; the first is the phase.")
     phase: Phase = Field(description="How the operator left it, which may be older than status.")
     tone: Tone = Field(description="Amber: look at it soon. Red: it works no more.")
