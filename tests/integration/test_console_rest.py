@@ -16,9 +16,10 @@ from keywright_local import AuditLevel, ControlPlane
 from tests.integration.conftest import Namespaces, install
 from tests.integration.test_canary import everything, without_secrets
 from tests.support.askers import BEHIND_A_PROXY, Asker, editor_at
+from tests.support.both_ways import ACTIONS, BothWays
 from tests.support.console import Console, console, console_account, make_account, serve
 from tests.support.kube import Kube, eventually
-from tests.support.people import RBAC, bind_cluster, key, make_user, succeeds
+from tests.support.people import RBAC, bind, bind_cluster, key, make_user, succeeds
 from tests.support.processes import Process, get, operator, verifier
 
 
@@ -223,7 +224,67 @@ def test_a_deleted_key_is_refused_and_gone(alice: Asker, verifying: str) -> None
     assert alice.ask("DELETE", f"/{made['name']}").status == 404
 
 
+# What people of each kind may do with a key; those of "no grant" are editors, and its class is not granted to them.
+ENDING = {"list", "get", "suspend", "revoke", "delete"}
+KINDS: dict[str, tuple[list[dict[str, Any]] | str | None, set[str]]] = {
+    "no rights": (None, set()),
+    "view": ("view", {"list", "get"}),
+    "edit": ("edit", set(ACTIONS)),
+    "keys alone": ([{"apiGroups": ["keywright.dev"], "resources": ["apikeys"], "verbs": ["*"]}], ENDING),
+    "no grant": ("edit", ENDING),
+}
+
+
+@pytest.mark.parametrize("kind", KINDS)
 def test_nobody_does_more_than_he_may_with_kubectl(
+    plane: ControlPlane,
+    service: Console,
+    admin: Kube,
+    namespace: str,
+    make_class: Callable[..., str],
+    kind: str,
+) -> None:
+    """Both are asked, action by action, as the same person: the API server itself, and the key service by REST and in
+    the pages. They agree, and what is refused has changed nothing.
+    """
+    serve(admin, namespace)
+    rights, expected = KINDS[kind]
+    user = f"dana-of-{namespace}"
+    if isinstance(rights, str):
+        bind(admin, namespace, user, rights)
+    elif rights is not None:
+        make_user(plane, admin, namespace, user, *rights).close()
+    class_name = make_class(prefix="kw_dana") if kind == "no grant" else "standard"
+    admin.put_secret(namespace, {"metadata": {"name": "any"}})
+    admin.apikey(namespace, "hers", className=class_name, owner={"user": user}, secret={"delivery": "Once"})
+    admin.wait(namespace, "hers", Active="True")
+
+    def state() -> Any:
+        found = admin.get(namespace, "hers")
+        return found["spec"], found["status"]["keys"], names(admin, namespace)
+
+    with contextlib.closing(Kube(plane.kubeconfig_for(user))) as kube:
+        asker = Asker(console=service, namespace=namespace, headers={"X-Remote-User": user})
+        dana = BothWays(kube=kube, asker=asker, class_name=class_name, secret="any")
+        eventually(lambda: dana.may_by_kubectl("list", "hers") == ("list" in expected), within=30)
+        found: dict[str, tuple[bool, bool]] = {}
+        for action in ACTIONS:
+            admin.patch(namespace, "hers", {"spec": {"suspended": action == "resume"}})
+            before = state()
+            by_kubectl = dana.may_by_kubectl(action, "hers")
+            assert state() == before, "a dry run has changed something"
+            found[action] = (by_kubectl, dana.may_by_rest(action, "hers"))
+            if not found[action][1]:
+                assert state() == before, f"{action} was refused, and has changed something"
+            if action == "suspend":
+                admin.patch(namespace, "hers", {"spec": {"suspended": False}})
+                assert dana.may_look_in_pages("hers") == found["get"][0]
+                assert dana.may_suspend_in_pages("hers") == by_kubectl
+                assert admin.get(namespace, "hers")["spec"]["suspended"] == by_kubectl
+    assert found == {action: (action in expected, action in expected) for action in ACTIONS}
+
+
+def test_who_has_no_right_is_told_what_to_ask_for(
     alice: Asker, admin: Kube, make_namespace: Namespaces, service: Console
 ) -> None:
     """In a namespace where he has no right each request is refused, and says what to ask for; nothing is made."""
