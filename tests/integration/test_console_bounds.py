@@ -22,6 +22,7 @@ ROLES = [{"name": "manager", "scopes": [MANAGE, "agents:*"]}, {"name": "readonly
 CATALOGUE = [{"name": each} for each in ("agents:read", "agents:write", "keys:read", MANAGE)]
 CLASSES: dict[str, dict[str, Any]] = {
     "guarded": {"roles": ROLES, "rateLimits": [{"name": "minute", "requests": 1000, "window": "1m"}]},
+    "rare": {"rateLimits": [{"name": "minute", "requests": 3, "window": "1m"}]},
     "sharing": {"roles": ROLES, "delegation": "Allowed"},
     "listed": {"roles": [*ROLES[1:], {"name": "admin", "scopes": ["*"]}], "scopes": CATALOGUE},
 }
@@ -204,6 +205,18 @@ def test_what_it_hands_out_asks_no_more_often(alice: Asker, admin: Kube, editor:
     answer = holder.ask("POST", "/loose/rotate")
     assert (answer.status, answer.code) == (403, "forbidden")
     assert "more often" in answer.body["detail"]
+
+
+def test_the_limits_of_a_key_hold_at_the_key_service_too(alice: Asker) -> None:
+    """Three requests a minute by its class: the fourth is refused, and told when to try again. Its owner asks on."""
+    made = alice.create(className="rare", scopes=["keys:read"])
+    holder = holder_of(made["key"], alice.console, alice.namespace)
+    eventually(lambda: holder.ask("GET").status == 200, what="the key at the key service")
+    assert [holder.ask("GET", f"/{made['name']}").status for _ in range(2)] == [200, 200]
+    answer = holder.ask("GET")
+    assert (answer.status, answer.code) == (429, "rate_limited")
+    assert 1 <= int(answer.fields["retry-after"]) <= 62
+    assert alice.ask("GET").status == 200
 
 
 def test_a_program_that_repeats_itself_gets_its_key_once(alice: Asker, bounded: Asker, admin: Kube) -> None:

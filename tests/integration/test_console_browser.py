@@ -2,15 +2,20 @@
 
 import contextlib
 import re
+from collections.abc import Callable
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
 
 import pytest
 from playwright.sync_api import Browser, Error, expect
 
+from keywright_local import ControlPlane
 from tests.integration.conftest import Namespaces
 from tests.support.browser import Visit, assert_accessible, visiting
-from tests.support.console import Console
+from tests.support.console import Console, console, console_account
 from tests.support.console_visits import PLAIN, Person, accepted, generate
 from tests.support.kube import Kube, eventually
+from tests.support.people import bind_cluster
 from tests.support.processes import get
 
 pytest_plugins = ["tests.support.console_stage"]
@@ -43,6 +48,78 @@ def test_a_new_key_works_at_once_and_is_shown_once(visit: Visit, person: Person,
     expect(page.get_by_role("row", name="payments CI")).to_be_visible()
     assert plain not in page.content()
     assert len(admin.list(person.namespace)) == 1
+
+
+@pytest.mark.usefixtures("shared_operator")
+def test_a_key_of_another_class_with_all_that_the_form_offers(
+    chromium: Browser,
+    plane: ControlPlane,
+    person: Person,
+    admin: Kube,
+    make_class: Callable[..., str],
+    tmp_path: Path,
+) -> None:
+    """The class is chosen, its roles and scopes say what they are for, and the end is a date: the key is as it was asked
+    for. It is explained in three ways, none of which holds it; and the key service itself takes keys of that class.
+    """
+    scopes = [
+        {"name": "orders:read", "description": "Look at orders"},
+        {"name": "orders:write", "description": "Take orders and change them", "includes": ["orders:read"]},
+        {"name": "keys:read", "description": "Look at API keys"},
+    ]
+    roles = [{"name": "clerk", "scopes": ["orders:read"], "description": "Sits at the counter"}]
+    name = make_class(prefix="kw_shop", roles=roles, scopes=scopes, lifetime={"max": "100d"})
+    keys = {"apiGroups": ["keywright.dev"], "verbs": ["use"], "resources": ["apikeyclasses"], "resourceNames": [name]}
+    granted = {
+        "apiGroups": ["keywright.dev"],
+        "verbs": ["grant"],
+        "resources": ["apikeyclasses/roles", "apikeyclasses/scopes"],
+    }
+    bind_cluster(admin, person.user, keys, granted)
+    flags = ("--class", "standard", "--class", name)
+    account = console_account(plane, admin, everywhere=True)
+    day = (datetime.now(UTC) + timedelta(days=40)).date().isoformat()
+    with console(account, tmp_path / "log", *flags) as service, visiting(chromium, service.url) as visit:
+        page = visit.sign_in(person.token, f"/keys/{person.namespace}/new")
+        page.get_by_role("combobox", name="Class").select_option(name)
+        page.get_by_role("button", name="Use this class").click()
+        expect(page.get_by_label("clerk")).to_have_accessible_description("Sits at the counter: orders:read")
+        expect(page.get_by_label("orders:read")).to_have_accessible_description("Look at orders.")
+        wide = "Take orders and change them. Includes orders:read."
+        expect(page.get_by_label("orders:write")).to_have_accessible_description(wide)
+        for said in ("Sits at the counter: orders:read", wide):
+            expect(page.get_by_text(said)).to_be_visible()
+
+        def is_made() -> bool:  # rights become known some time after they are given
+            page.get_by_label("Name", exact=True).fill("counter")
+            page.get_by_label("clerk").check()
+            page.get_by_label("keys:read").check()
+            page.get_by_label("The last day, in UTC").fill(day)
+            expect(page.get_by_label("On a date")).to_be_checked()
+            page.get_by_role("button", name="Generate key").click()
+            expect(page.get_by_role("heading", level=1)).to_be_visible()
+            return page.get_by_role("heading", name="How to use it").count() == 1
+
+        eventually(is_made, within=60)
+        plain = page.locator("#plain").inner_text()
+        (made,) = admin.list(person.namespace)
+        spec = made["spec"]
+        assert (spec["className"], spec["role"], spec["scopes"]) == (name, "clerk", ["keys:read"])
+        assert spec["expiresAt"] == f"{day}T23:59:59Z"
+        ways = {
+            "curl": 'curl -H "Authorization: Bearer $API_KEY" https://your-service.example/',
+            "A program's environment": 'SERVICE_API_KEY="$API_KEY" ./your-program',
+            "A Kubernetes Secret": (
+                f'printf %s "$API_KEY" | kubectl create secret generic {made["metadata"]["name"]}-client '
+                f"-n {person.namespace} --from-file=api-key=/dev/stdin"
+            ),
+        }
+        for heading, text in ways.items():
+            expect(page.locator(f'h3:text-is("{heading}") + pre')).to_have_text(text)
+        assert plain not in "".join(page.locator("pre").all_inner_texts())
+        eventually(lambda: service.ask("GET", "/v1/classes", token=plain).status == 200)
+        (seen,) = service.ask("GET", "/v1/classes", token=plain).body["items"]
+        assert seen["name"] == name
 
 
 @pytest.mark.parametrize("script", [True, False], ids=["script", "no script"])

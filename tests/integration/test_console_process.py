@@ -178,6 +178,16 @@ def test_a_caller_who_asks_too_much(account: Path, own_admin: Kube, namespace: s
         assert 'keywright_console_answers_total{status="429"} 1' in text
 
 
+def test_without_pages(account: Path, token: str, tmp_path: Path) -> None:
+    """REST alone: nothing to sign in at or to look at, and no file of the pages."""
+    with console(account, tmp_path / "log", "--pages", "off") as service:
+        for path in ("/", "/sign-in", "/keys/default/new", "/static/console.css"):
+            answer = service.ask("GET", path)
+            assert (answer.status, answer.code) == (404, "not_found"), path
+        assert service.ask("POST", "/sign-in", form={"credential": token}).status == 404
+        assert service.ask("GET", CLASSES, token=token).status == 200
+
+
 def test_not_in_sync(own_plane: ControlPlane, namespace: str, tmp_path: Path) -> None:
     """Alive and not ready while its account may not read: 503 for keys, which it cannot judge."""
     stranger = own_plane.kubeconfig_for("nobody-in-particular")

@@ -16,9 +16,10 @@ from keywright_local import AuditLevel, ControlPlane
 from tests.integration.conftest import Namespaces, install
 from tests.integration.test_canary import everything, without_secrets
 from tests.support.askers import BEHIND_A_PROXY, Asker, editor_at
+from tests.support.both_ways import ACTIONS, BothWays
 from tests.support.console import Console, console, console_account, make_account, serve
 from tests.support.kube import Kube, eventually
-from tests.support.people import RBAC, bind_cluster, key, make_user, succeeds
+from tests.support.people import RBAC, bind, bind_cluster, key, make_user, succeeds
 from tests.support.processes import Process, get, operator, verifier
 
 
@@ -223,7 +224,67 @@ def test_a_deleted_key_is_refused_and_gone(alice: Asker, verifying: str) -> None
     assert alice.ask("DELETE", f"/{made['name']}").status == 404
 
 
+# What people of each kind may do with a key; those of "no grant" are editors, and its class is not granted to them.
+ENDING = {"list", "get", "suspend", "revoke", "delete"}
+KINDS: dict[str, tuple[list[dict[str, Any]] | str | None, set[str]]] = {
+    "no rights": (None, set()),
+    "view": ("view", {"list", "get"}),
+    "edit": ("edit", set(ACTIONS)),
+    "keys alone": ([{"apiGroups": ["keywright.dev"], "resources": ["apikeys"], "verbs": ["*"]}], ENDING),
+    "no grant": ("edit", ENDING),
+}
+
+
+@pytest.mark.parametrize("kind", KINDS)
 def test_nobody_does_more_than_he_may_with_kubectl(
+    plane: ControlPlane,
+    service: Console,
+    admin: Kube,
+    namespace: str,
+    make_class: Callable[..., str],
+    kind: str,
+) -> None:
+    """Both are asked, action by action, as the same person: the API server itself, and the key service by REST and in
+    the pages. They agree, and what is refused has changed nothing.
+    """
+    serve(admin, namespace)
+    rights, expected = KINDS[kind]
+    user = f"dana-of-{namespace}"
+    if isinstance(rights, str):
+        bind(admin, namespace, user, rights)
+    elif rights is not None:
+        make_user(plane, admin, namespace, user, *rights).close()
+    class_name = make_class(prefix="kw_dana") if kind == "no grant" else "standard"
+    admin.put_secret(namespace, {"metadata": {"name": "any"}})
+    admin.apikey(namespace, "hers", className=class_name, owner={"user": user}, secret={"delivery": "Once"})
+    admin.wait(namespace, "hers", Active="True")
+
+    def state() -> Any:
+        found = admin.get(namespace, "hers")
+        return found["spec"], found["status"]["keys"], names(admin, namespace)
+
+    with contextlib.closing(Kube(plane.kubeconfig_for(user))) as kube:
+        asker = Asker(console=service, namespace=namespace, headers={"X-Remote-User": user})
+        dana = BothWays(kube=kube, asker=asker, class_name=class_name, secret="any")
+        eventually(lambda: dana.may_by_kubectl("list", "hers") == ("list" in expected), within=30)
+        found: dict[str, tuple[bool, bool]] = {}
+        for action in ACTIONS:
+            admin.patch(namespace, "hers", {"spec": {"suspended": action == "resume"}})
+            before = state()
+            by_kubectl = dana.may_by_kubectl(action, "hers")
+            assert state() == before, "a dry run has changed something"
+            found[action] = (by_kubectl, dana.may_by_rest(action, "hers"))
+            if not found[action][1]:
+                assert state() == before, f"{action} was refused, and has changed something"
+            if action == "suspend":
+                admin.patch(namespace, "hers", {"spec": {"suspended": False}})
+                assert dana.may_look_in_pages("hers") == found["get"][0]
+                assert dana.may_suspend_in_pages("hers") == by_kubectl
+                assert admin.get(namespace, "hers")["spec"]["suspended"] == by_kubectl
+    assert found == {action: (action in expected, action in expected) for action in ACTIONS}
+
+
+def test_who_has_no_right_is_told_what_to_ask_for(
     alice: Asker, admin: Kube, make_namespace: Namespaces, service: Console
 ) -> None:
     """In a namespace where he has no right each request is refused, and says what to ask for; nothing is made."""
@@ -416,6 +477,44 @@ def test_revoking_all_keys_of_somebody_who_leaves(
     assert bob.look("bobs")["status"] == "Active"
 
 
+def test_keys_of_an_owner_are_shown_where_one_may_look_and_revoked_where_one_may_look_everywhere(
+    plane: ControlPlane,
+    service: Console,
+    admin: Kube,
+    make_namespace: Namespaces,
+    namespace: str,
+    verifying: str,
+    tmp_path: Path,
+) -> None:
+    """Of two namespaces that are served, with rights in one only: its keys are listed, and revoking all is refused, in
+    that one too. With rights in both, all of them are revoked.
+    """
+    elsewhere = make_namespace(admin)
+    leaver = f"alice-of-{namespace}"
+    plain = []
+    for place in (namespace, elsewhere):
+        serve(admin, place)
+        plain.append(editor_at(service, admin, place, leaver).create(name="hers")["key"])
+    account = console_account(plane, admin, everywhere=True)
+    with console(account, tmp_path / "log", *BEHIND_A_PROXY, namespaces=[namespace, elsewhere]) as narrow:
+        carol = editor_at(narrow, admin, namespace, f"carol-of-{namespace}")
+        listed = carol.ask("GET", f"/v1/owners/{leaver}/keys")
+        assert listed.status == 200, listed
+        assert [each["namespace"] for each in listed.body["items"]] == [namespace]
+        refused = carol.ask("POST", f"/v1/owners/{leaver}/revoke")
+        assert (refused.status, refused.code) == (403, "forbidden")
+        assert not any(admin.get(place, "hers")["spec"].get("revoked") for place in (namespace, elsewhere))
+        for each in plain:
+            eventually(partial(accepts, verifying, each))
+        bind(admin, elsewhere, f"carol-of-{namespace}", "edit")
+        place = f"/v1/namespaces/{elsewhere}/keys"
+        eventually(lambda: carol.ask("GET", place).status == 200, within=30)
+        done = carol.ask("POST", f"/v1/owners/{leaver}/revoke").body["items"]
+        assert {(each["namespace"], each["revoked"]) for each in done} == {(namespace, True), (elsewhere, True)}
+    for each in plain:
+        eventually(partial(refuses, verifying, each))
+
+
 BODIES: list[tuple[str, str]] = [
     ('{"nmae": "ci"}', "nmae"),
     ('{"name": "CI"}', "name"),
@@ -583,6 +682,59 @@ def test_a_service_that_stops_takes_back_what_it_has_begun(
         assert creating.result().code == "timeout"
         assert service.process.popen.wait(60) == 0
         assert own_admin.list("default") == []
+
+
+def test_a_service_that_is_killed_leaves_what_a_repeated_request_finishes(
+    own_plane: ControlPlane, own_admin: Kube, tmp_path: Path
+) -> None:
+    """SIGKILL in the middle of creations under Idempotency-Keys. Another replica, asked the same again, hands out the key
+    of each exactly once, from the ApiKey that is there; and of those that were killed later, none twice.
+    """
+    account = console_account(own_plane, own_admin, everywhere=True)
+    serve(own_admin, "default")
+    issuer = own_plane.kubeconfig_for_service_account("keywright-system", "keywright-operator")
+    early, late = [f"early-{number}" for number in range(4)], [f"late-{number}" for number in range(6)]
+
+    def ask(asker: Asker, each: str) -> Any:
+        return asker.ask("POST", "", {"displayName": each}, Idempotency_Key=each)
+
+    def ask_and_kill(asker: Asker, several: list[str], is_time: Callable[[], Any]) -> dict[str, Any]:
+        """The answers that came before the service was killed, once it is time."""
+        with ThreadPoolExecutor(len(several)) as pool:
+            asked = {each: pool.submit(ask, asker, each) for each in several}
+            eventually(is_time, within=30)
+            asker.console.process.kill()
+            return {each: future.result() for each, future in asked.items() if future.exception() is None}
+
+    with console(account, tmp_path / "1", *BEHIND_A_PROXY) as service:
+        abe = editor_at(service, own_admin, "default", "abe")
+        assert ask_and_kill(abe, early, lambda: len(own_admin.list("default")) == len(early)) == {}
+    begun = {each["spec"]["displayName"]: each["metadata"]["uid"] for each in own_admin.list("default")}
+    assert set(begun) == {*early}
+    with operator(issuer, tmp_path / "operator"):
+        with console(account, tmp_path / "2", *BEHIND_A_PROXY) as second:
+            abe = Asker(console=second, namespace="default", headers=abe.headers)
+            answers = {each: ask(abe, each) for each in early}
+            assert {each: answer.status for each, answer in answers.items()} == dict.fromkeys(early, 201)
+            assert {each: answer.body["uid"] for each, answer in answers.items()} == begun
+            assert len({answer.body["key"] for answer in answers.values()}) == len(early)
+            assert secrets(own_admin, "default") == []
+            assert {ask(abe, each).code for each in early} == {"already_delivered"}
+            first = ask_and_kill(abe, late, lambda: len(own_admin.list("default")) > len(early))
+        with console(account, tmp_path / "3", *BEHIND_A_PROXY) as third:
+            abe = Asker(console=third, namespace="default", headers=abe.headers)
+            again = {each: ask(abe, each) for each in late}
+    for each, answer in again.items():
+        # Killed between taking a key and answering, it has shown it to nobody, and shows it to nobody any more.
+        assert answer.status == 201 or answer.code == "already_delivered", (each, answer)
+        assert each not in first or (first[each].status, answer.code) == (201, "already_delivered"), each
+    assert any(answer.status == 201 for answer in again.values()), "it was killed too late to tell"
+    assert secrets(own_admin, "default") == []
+    made = own_admin.list("default")
+    assert sorted(each["spec"]["displayName"] for each in made) == sorted([*early, *late])
+    assert [len(each["status"]["keys"]) for each in made] == [1] * len(made)
+    for key_made in made:
+        own_admin.delete("default", key_made["metadata"]["name"])
 
 
 def test_an_api_server_that_goes_away_leaves_nothing_half_made(

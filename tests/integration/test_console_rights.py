@@ -11,6 +11,7 @@ import yaml
 
 from keywright_local import ControlPlane
 from tests.integration.conftest import ROOT, Namespaces
+from tests.support.askers import BEHIND_A_PROXY, Asker
 from tests.support.audit import Request, requests
 from tests.support.console import ACCOUNT, HOME, Console, console, console_account, make_account, serve, sign_in
 from tests.support.kube import Kube, eventually
@@ -235,6 +236,55 @@ def test_a_namespace_without_the_binding(
     assert "keywright-console-secrets" in answer.body["detail"]
     eventually(lambda: own_admin.list(namespace) == [])
     assert own_admin.secret(namespace, "key") is None
+
+
+def test_without_the_secrets_role_keys_are_still_ended(
+    own_plane: ControlPlane, own_admin: Kube, make_namespace: Namespaces, account: Path, tmp_path: Path, working: None
+) -> None:
+    """Where it was left out because nobody makes keys in the console: looking, suspending and revoking go on."""
+    namespace = make_namespace(own_admin)
+    token = make_account(own_admin, namespace, "bob", "edit")
+    own_admin.apikey(namespace, "key")
+    own_admin.wait(namespace, "key", Active="True")
+    with console(account, tmp_path / "log") as service:
+        keys = f"/v1/namespaces/{namespace}/keys"
+        eventually(lambda: service.ask("GET", f"{keys}/key", token=token).status == 200, within=30)
+        for action, status in (("suspend", "Suspended"), ("revoke", "Revoked")):
+            answer = service.ask("POST", f"{keys}/key/{action}", token=token)
+            assert (answer.status, answer.body["status"]) == (200, status)
+
+
+def test_the_role_of_the_guide_is_enough(
+    own_plane: ControlPlane, own_admin: Kube, make_namespace: Namespaces, account: Path, tmp_path: Path, working: None
+) -> None:
+    """A person with the Role that the guide shows and nothing else sees keys, makes one, rotates it and ends it; of the
+    class that it names, and of no other.
+    """
+    namespace = make_namespace(own_admin)
+    serve(own_admin, namespace)
+    guide = (ROOT / "docs/guides/console.md").read_text().partition("## What a person needs")[2]
+    role = yaml.safe_load(guide.partition("```yaml\n")[2].partition("```")[0])
+    (named,) = [each for rule in role["rules"] for each in rule.get("resourceNames", ())]
+    for name in (named, "others"):
+        own_admin.create({"kind": "ApiKeyClass", "metadata": {"name": name}, "spec": {"prefix": f"kw_{name}"}})
+    own_admin.request("POST", f"/apis/rbac.authorization.k8s.io/v1/namespaces/{namespace}/roles", role)
+    user = f"carol-of-{namespace}"
+    bind(own_admin, namespace, user, role["metadata"]["name"], "Role")
+    with console(account, tmp_path / "log", *BEHIND_A_PROXY) as service:
+        carol = Asker(console=service, namespace=namespace, headers={"X-Remote-User": user})
+        eventually(lambda: carol.ask("GET").status == 200, within=30)
+        made = carol.create(className=named, name="hers", scopes=["orders:read"])
+        assert made["key"].startswith(f"kw_{named}_")
+        assert carol.create(className="others", status=403)["code"] == "forbidden"
+        eventually(lambda: [*own_admin.events(namespace, "hers")])
+        page = service.ask("GET", f"/keys/{namespace}/hers", headers=carol.headers)
+        assert page.status == 200
+        assert "or you may not see them" not in page.body
+        assert carol.ask("POST", "/hers/rotate").body["key"] not in (None, made["key"])
+        assert [carol.ask("POST", f"/hers/{each}").status for each in ("suspend", "resume", "revoke")] == [200] * 3
+        assert carol.ask("DELETE", "/hers").status == 204
+    for name in (named, "others"):
+        own_admin.delete(None, name, kind="ApiKeyClass")
 
 
 def test_without_impersonation(

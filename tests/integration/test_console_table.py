@@ -32,6 +32,14 @@ def test_the_table_is_searched_and_filtered(visit: Visit, person: Person, admin:
     expect(rows.nth(1)).to_contain_text("⚠ Expiring")
     expect(rows.filter(has_text="over")).to_contain_text("✕ Revoked")
     expect(rows.filter(has_text="Someone else's")).to_contain_text("✓ Active")
+    for words, tone in (("Ends soon", "amber"), ("over", "red"), ("Someone else's", "plain")):
+        expect(rows.filter(has_text=words)).to_have_class(tone)
+    expect(rows.filter(has_text="Ends soon").locator("svg.mini")).to_have_class("mini amber")
+    grounds = {
+        tone: page.locator(f".status{tone}").first.evaluate("each => getComputedStyle(each).backgroundColor")
+        for tone in (".amber", ".red", ":not(.amber, .red)")
+    }
+    assert len(set(grounds.values())) == 3, grounds
 
     page.get_by_label("Search").press_sequentially("someone")
     expect(rows.filter(visible=True)).to_have_count(2)
