@@ -5,9 +5,8 @@ import logging
 import signal
 import ssl
 from collections import Counter
-from collections.abc import Iterator, Sequence
-from contextlib import AsyncExitStack, contextmanager, suppress
-from typing import Any
+from collections.abc import Iterator
+from contextlib import AsyncExitStack, contextmanager
 
 import uvicorn
 
@@ -23,9 +22,9 @@ from keywright.console.connections.asgi import App
 from keywright.console.connections.heads import HEAD_BYTES, PromptProtocol
 from keywright.console.service.served import Served
 from keywright.console.settings import ConsoleSettings
-from keywright.errors import KeywrightError
 from keywright.kube import credentials
 from keywright.kube.client import ApiClient, connect
+from keywright.tasks import cancel, report
 from keywright.verifier.http.listener import bind_tcp, tls_context
 from keywright.verifier.in_process import InProcess
 from keywright.verifier.settings import VerifierSettings
@@ -78,12 +77,13 @@ async def _serve(settings: ConsoleSettings) -> int:
         admin_server = _server(admin)
         watching = [loop.create_task(engine.run(lambda: None))] if engine is not None else []
         serving = [loop.create_task(each.serve([at])) for each, at in ((server, front), (admin_server, side))]
-        stack.push_async_callback(_cancel, [*watching, *serving])
+        stack.push_async_callback(cancel, [*watching, *serving])
         logger.info("serving on %s, health and metrics on %s", settings.listen, settings.admin_listen)
         stopping = loop.create_task(stop.wait())
-        stack.push_async_callback(_cancel, [stopping])
+        stack.push_async_callback(cancel, [stopping])
         await asyncio.wait({stopping, *watching, *serving}, return_when=asyncio.FIRST_COMPLETED)
-        status = 0 if stopping.done() else _report([*watching, *serving])
+        # Restarting is better than half a service.
+        status = 0 if stopping.done() else report([*watching, *serving], logger)
         admin.is_stopping = True
         server.should_exit = True
         await asyncio.wait(serving[:1], timeout=GRACE_SECONDS + 5)
@@ -142,19 +142,3 @@ def _engine_settings(settings: ConsoleSettings) -> VerifierSettings:
         usage=settings.usage,
         usage_interval=settings.usage_interval,
     )
-
-
-def _report(tasks: Sequence[asyncio.Task[None]]) -> int:
-    """Something that runs for ever has ended. Restarting is better than half a service."""
-    for task in tasks:
-        if task.done() and not task.cancelled() and (error := task.exception()) is not None:
-            logger.critical("stopping: %s", error if isinstance(error, KeywrightError) else type(error).__name__)
-    return 1
-
-
-async def _cancel(tasks: Sequence[asyncio.Task[Any]]) -> None:
-    for task in tasks:
-        task.cancel()
-    for task in tasks:
-        with suppress(asyncio.CancelledError, Exception):
-            await task

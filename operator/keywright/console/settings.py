@@ -4,18 +4,27 @@ import argparse
 import ipaddress
 import os
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
-from typing import TypeVar
 
 from keywright.addresses import Tcp, parse_tcp
-from keywright.domain.times import parse_duration
 from keywright.errors import KeywrightError
+from keywright.flags import (
+    Given,
+    add_flag,
+    add_switch,
+    check_namespaces,
+    check_tls,
+    parse_boolean,
+    parse_interval,
+    parse_on_off,
+    parse_positive,
+)
 
 __all__ = ["ConsoleSettings", "Network", "add_arguments", "from_arguments"]
 
-T = TypeVar("T")
 Network = ipaddress.IPv4Network | ipaddress.IPv6Network
 
 LONGEST_SESSION = 60
@@ -61,17 +70,7 @@ class ConsoleSettings:
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the flags. Values are checked by :func:`from_arguments`, whichever way they came."""
-
-    def flag(name: str, meaning: str, metavar: str, *, repeats: bool = False) -> None:
-        twin = _twin(name) + (", comma-separated" if repeats else "")
-        action = "append" if repeats else "store"
-        parser.add_argument(f"--{name}", metavar=metavar, action=action, default=None, help=f"{meaning} [{twin}]")
-
-    def switch(name: str, meaning: str) -> None:
-        parser.add_argument(
-            f"--{name}", action="store_const", const="true", default=None, help=f"{meaning} [{_twin(name)}=true]"
-        )
-
+    flag, switch = partial(add_flag, parser), partial(add_switch, parser)
     flag("listen", "where /v1 and the pages are served (default: 127.0.0.1:8090)", "HOST:PORT")
     flag("admin-listen", "health and metrics (default: 127.0.0.1:8091)", "HOST:PORT")
     flag("tls-cert", "serve over TLS with this certificate chain (PEM)", "FILE")
@@ -105,60 +104,38 @@ def from_arguments(arguments: argparse.Namespace, environment: Mapping[str, str]
 
     """
     defaults = ConsoleSettings()
-
-    def given(name: str) -> str | None:
-        value: str | None = getattr(arguments, name.replace("-", "_"), None)
-        return value if value is not None else environment.get(_twin(name)) or None
-
-    def several(name: str) -> tuple[str, ...]:
-        values: list[str] | None = getattr(arguments, name.replace("-", "_"), None)
-        if values is None:
-            values = environment.get(_twin(name), "").split(",")
-        return tuple(dict.fromkeys(value.strip() for value in values if value.strip()))
-
-    def read(name: str, parse: Callable[[str], T], default: T, form: str) -> T:
-        text = given(name)
-        if text is None:
-            return default
-        try:
-            return parse(text)
-        except ValueError:
-            raise KeywrightError(f"--{name} {text!r} is not possible: use {form}") from None
-
+    given = Given(arguments, environment)
+    read, several = given.read, given.several
     address_form, header_form = "HOST:PORT, as in 127.0.0.1:8090", "the name of a header, as in X-Auth-Request-User"
     settings = ConsoleSettings(
         listen=read("listen", parse_tcp, defaults.listen, address_form),
         admin_listen=read("admin-listen", parse_tcp, defaults.admin_listen, address_form),
-        insecure_listen=read("insecure-listen", _boolean, default=False, form="true or false"),
+        insecure_listen=read("insecure-listen", parse_boolean, default=False, form="true or false"),
         tls_cert=read("tls-cert", Path, None, "a file"),
         tls_key=read("tls-key", Path, None, "a file"),
         client_ca=read("client-ca", Path, None, "a file"),
         namespaces=several("namespace"),
-        all_namespaces=read("all-namespaces", _boolean, default=False, form="true or false"),
+        all_namespaces=read("all-namespaces", parse_boolean, default=False, form="true or false"),
         classes=several("class"),
-        keys=read("keys", _switch, defaults.keys, "on or off"),
-        tokens=read("tokens", _switch, defaults.tokens, "on or off"),
-        pages=read("pages", _switch, defaults.pages, "on or off"),
+        keys=read("keys", parse_on_off, defaults.keys, "on or off"),
+        tokens=read("tokens", parse_on_off, defaults.tokens, "on or off"),
+        pages=read("pages", parse_on_off, defaults.pages, "on or off"),
         proxy_from=tuple(map(_network, several("proxy-from"))),
         proxy_user_header=read("proxy-user-header", _header, None, header_form),
         proxy_groups_header=read("proxy-groups-header", _header, None, header_form),
         session_key_file=read("session-key-file", Path, None, "a file"),
         session_minutes=read("session-minutes", _minutes, defaults.session_minutes, "a whole number from 1 to 60"),
-        rate_limit=read("rate-limit", _positive, defaults.rate_limit, "a whole number from 1 to 65535"),
-        usage=read("usage", _switch, defaults.usage, "on or off"),
-        usage_interval=read("usage-interval", _interval, defaults.usage_interval, "1s or more, as in 1m"),
+        rate_limit=read("rate-limit", parse_positive, defaults.rate_limit, "a whole number from 1 to 65535"),
+        usage=read("usage", parse_on_off, defaults.usage, "on or off"),
+        usage_interval=read("usage-interval", parse_interval, defaults.usage_interval, "1s or more, as in 1m"),
     )
     _check(settings)
     return settings
 
 
 def _check(settings: ConsoleSettings) -> None:
-    if (settings.tls_cert is None) != (settings.tls_key is None):
-        raise KeywrightError("--tls-cert and --tls-key belong together: give both, or neither")
-    if settings.client_ca is not None and settings.tls_cert is None:
-        raise KeywrightError("--client-ca needs TLS: give --tls-cert and --tls-key too")
-    if settings.all_namespaces and settings.namespaces:
-        raise KeywrightError("--namespace and --all-namespaces exclude each other: give one of them")
+    check_tls(settings.tls_cert, settings.tls_key, settings.client_ca)
+    check_namespaces(settings.namespaces, everywhere=settings.all_namespaces)
     if bool(settings.proxy_from) != (settings.proxy_user_header is not None):
         raise KeywrightError("--proxy-from and --proxy-user-header belong together: say who is believed, and what")
     if settings.proxy_groups_header is not None and settings.proxy_user_header is None:
@@ -182,10 +159,6 @@ def _is_loopback(host: str) -> bool:
         return False
 
 
-def _twin(name: str) -> str:
-    return "KEYWRIGHT_" + name.upper().replace("-", "_")
-
-
 def _network(text: str) -> Network:
     try:
         return ipaddress.ip_network(text)
@@ -204,29 +177,3 @@ def _minutes(text: str) -> int:
     if not 1 <= number <= LONGEST_SESSION:
         raise ValueError(text)
     return number
-
-
-def _positive(text: str) -> int:
-    number = int(text)
-    if not 1 <= number <= 65535:
-        raise ValueError(text)
-    return number
-
-
-def _interval(text: str) -> float:
-    seconds = parse_duration(text).total_seconds()
-    if seconds < 1:
-        raise ValueError(text)
-    return seconds
-
-
-def _switch(text: str) -> bool:
-    if text.lower() not in ("on", "off"):
-        raise ValueError(text)
-    return text.lower() == "on"
-
-
-def _boolean(text: str) -> bool:
-    if text.lower() not in ("true", "false"):
-        raise ValueError(text)
-    return text.lower() == "true"

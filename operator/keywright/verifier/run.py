@@ -6,7 +6,7 @@ import logging
 import resource
 import signal
 from collections.abc import Awaitable, Callable, Coroutine, Sequence
-from contextlib import AsyncExitStack, suppress
+from contextlib import AsyncExitStack
 from typing import Any
 
 import uvloop
@@ -15,6 +15,7 @@ from keywright.errors import KeywrightError
 from keywright.kube import credentials
 from keywright.kube.client import connect
 from keywright.kube.reflector import Reflector
+from keywright.tasks import cancel, report
 from keywright.verifier.assembly import Verifier, assemble
 from keywright.verifier.http.listener import Address, listen, tls_context
 from keywright.verifier.owners.owners import CONCURRENT
@@ -72,10 +73,10 @@ async def _serve(settings: VerifierSettings) -> int:
             verifier.owners.client = await stack.enter_async_context(connect(cluster, connections=CONCURRENT))
         watches += reflectors_for(settings, cluster.namespace, client, verifier.classes, verifier.index)
         tasks = [loop.create_task(each) for each in _for_ever(verifier, watches)]
-        stack.push_async_callback(_cancel, tasks)
+        stack.push_async_callback(cancel, tasks)
         publisher = publisher_for(settings, cluster.namespace, client, verifier.used, verifier.metrics)
         publishing = [loop.create_task(publisher.run())] if publisher is not None else []
-        stack.push_async_callback(_cancel, publishing)
+        stack.push_async_callback(cancel, publishing)
         admin = await listen(settings.admin_listen, verifier.admin_hub.open)
         stack.callback(admin.close)
         listener = await listen(settings.listen, verifier.verify_hub.open, context)
@@ -86,14 +87,15 @@ async def _serve(settings: VerifierSettings) -> int:
         logger.info("serving /verify on %s, health and metrics on %s", listener.address, admin.address)
         settling = loop.create_task(_settle(verifier, watches))
         stopping = loop.create_task(stop.wait())
-        stack.push_async_callback(_cancel, [settling, stopping])
+        stack.push_async_callback(cancel, [settling, stopping])
         await asyncio.wait({stopping, *tasks}, return_when=asyncio.FIRST_COMPLETED)
-        status = 0 if stopping.done() else _report(tasks)
+        # Restarting is better than verdicts from a picture that stands still.
+        status = 0 if stopping.done() else report(tasks, logger)
         listener.close()
         await verifier.verify_hub.stop(GRACE_SECONDS)
         if over_grpc is not None:
             await over_grpc(GRACE_SECONDS)
-        await _cancel(publishing)
+        await cancel(publishing)
         if publisher is not None:
             await publisher.flush(FLUSH_SECONDS)
         admin.close()
@@ -135,22 +137,6 @@ async def _settle(verifier: Verifier, watches: Sequence[Reflector]) -> None:
     gc.freeze()
     gc.set_threshold(*USUALLY)
     logger.info("in sync: %d keys", len(verifier.index.entries))
-
-
-def _report(tasks: Sequence[asyncio.Task[None]]) -> int:
-    """Something that runs for ever has ended. Restarting is better than verdicts from a picture that stands still."""
-    for task in tasks:
-        if task.done() and not task.cancelled() and (error := task.exception()) is not None:
-            logger.critical("stopping: %s", error if isinstance(error, KeywrightError) else type(error).__name__)
-    return 1
-
-
-async def _cancel(tasks: Sequence[asyncio.Task[Any]]) -> None:
-    for task in tasks:
-        task.cancel()
-    for task in tasks:
-        with suppress(asyncio.CancelledError, Exception):
-            await task
 
 
 def _allow_descriptors(connections: int) -> None:

@@ -3,14 +3,26 @@
 import argparse
 import os
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
-from typing import TypeVar
 
 from keywright.addresses import Tcp, parse_tcp
 from keywright.domain.times import parse_duration
 from keywright.errors import KeywrightError
+from keywright.flags import (
+    Given,
+    add_flag,
+    add_switch,
+    check_namespaces,
+    check_tls,
+    parse_boolean,
+    parse_interval,
+    parse_on_off,
+    parse_positive,
+    twin_of,
+)
 from keywright.verifier.audit.sink import STANDARD_OUTPUT
 from keywright.verifier.http.listener import Address, parse_address
 from keywright.verifier.keys.rights import SCOPE
@@ -19,8 +31,6 @@ from keywright.verifier.limits.store_address import StoreAddress, parse_store
 from keywright.verifier.rules.originals import Source
 
 __all__ = ["VerifierSettings", "add_arguments", "from_arguments"]
-
-T = TypeVar("T")
 
 # A quiet watch gives a sign of life once a minute and is opened anew after 90 s without one, so anything shorter
 # would refuse requests for no reason.
@@ -68,17 +78,7 @@ class VerifierSettings:
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the flags. Values are checked by :func:`from_arguments`, whichever way they came."""
-
-    def flag(name: str, meaning: str, metavar: str, *, repeats: bool = False) -> None:
-        twin = _twin(name) + (", comma-separated" if repeats else "")
-        parser.add_argument(
-            f"--{name}",
-            metavar=metavar,
-            action="append" if repeats else "store",
-            default=None,
-            help=f"{meaning} [{twin}]",
-        )
-
+    flag, switch = partial(add_flag, parser), partial(add_switch, parser)
     flag("listen", "where /verify is served (default: 127.0.0.1:8080)", "HOST:PORT|unix:PATH")
     flag("admin-listen", "health and metrics (default: 127.0.0.1:8081)", "HOST:PORT")
     flag("grpc-listen", "answer Envoy's ext_authz over gRPC too, without TLS (default: no)", "HOST:PORT|unix:PATH")
@@ -86,13 +86,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     flag("tls-key", "private key of --tls-cert (PEM)", "FILE")
     flag("client-ca", "accept only clients with a certificate of these authorities (PEM)", "FILE")
     flag("namespace", "namespace whose keys are trusted (default: the verifier's own)", "NS", repeats=True)
-    parser.add_argument(
-        "--all-namespaces",
-        action="store_const",
-        const="true",
-        default=None,
-        help=f"trust the keys of every namespace [{_twin('all-namespaces')}=true]",
-    )
+    switch("all-namespaces", "trust the keys of every namespace")
     flag("class", "ApiKeyClass whose keys are accepted (default: the default class)", "NAME", repeats=True)
     flag("max-staleness", "answer 503 after this long without a word from the API server (default: 5m)", "TIME")
     flag(
@@ -129,28 +123,11 @@ def from_arguments(arguments: argparse.Namespace, environment: Mapping[str, str]
 
     """
     defaults = VerifierSettings()
-
-    def given(name: str) -> str | None:
-        value: str | None = getattr(arguments, name.replace("-", "_"), None)
-        return value if value is not None else environment.get(_twin(name)) or None
-
-    def several(name: str) -> tuple[str, ...]:
-        values: list[str] | None = getattr(arguments, name.replace("-", "_"), None)
-        if values is None:
-            values = environment.get(_twin(name), "").split(",")
-        return tuple(dict.fromkeys(value.strip() for value in values if value.strip()))
-
-    def read(name: str, parse: Callable[[str], T], default: T, form: str) -> T:
-        text = given(name)
-        if text is None:
-            return default
-        try:
-            return parse(text)
-        except ValueError:
-            raise KeywrightError(f"--{name} {text!r} is not possible: use {form}") from None
+    given = Given(arguments, environment)
+    read, several = given.read, given.several
 
     def count(name: str, default: int) -> int:
-        return read(name, _positive, default, "a whole number from 1 to 65535")
+        return read(name, parse_positive, default, "a whole number from 1 to 65535")
 
     address_form = "HOST:PORT, as in 127.0.0.1:8080"
     settings = VerifierSettings(
@@ -161,7 +138,7 @@ def from_arguments(arguments: argparse.Namespace, environment: Mapping[str, str]
         tls_key=read("tls-key", Path, None, "a file"),
         client_ca=read("client-ca", Path, None, "a file"),
         namespaces=several("namespace"),
-        all_namespaces=read("all-namespaces", _boolean, default=False, form="true or false"),
+        all_namespaces=read("all-namespaces", parse_boolean, default=False, form="true or false"),
         classes=several("class"),
         max_staleness=read("max-staleness", _seconds, defaults.max_staleness, "2m or more, as in 5m"),
         request_from=read("request-from", Source, defaults.request_from, "path, original or forwarded"),
@@ -169,11 +146,11 @@ def from_arguments(arguments: argparse.Namespace, environment: Mapping[str, str]
         argon2_workers=count("argon2-workers", min(4, max(1, len(os.sched_getaffinity(0)) - 1))),
         argon2_queue=count("argon2-queue", defaults.argon2_queue),
         max_connections=count("max-connections", defaults.max_connections),
-        usage=read("usage", _switch, defaults.usage, "on or off"),
+        usage=read("usage", parse_on_off, defaults.usage, "on or off"),
         audit=read("audit", _audit, None, "a file, - for standard output, or off"),
         audit_allowed=read("audit-allowed", _share, defaults.audit_allowed, "a share from 0 to 1, as in 0.01"),
-        usage_interval=read("usage-interval", _interval, defaults.usage_interval, "1s or more, as in 1m"),
-        rate_limit_store=_store(arguments.rate_limit_store, environment.get(_twin("rate-limit-store"))),
+        usage_interval=read("usage-interval", parse_interval, defaults.usage_interval, "1s or more, as in 1m"),
+        rate_limit_store=_store(arguments.rate_limit_store, environment.get(twin_of("rate-limit-store"))),
         rate_limit_store_file=read("rate-limit-store-file", Path, None, "a file"),
         rate_limit_on_failure=read(
             "rate-limit-on-failure", OnFailure, defaults.rate_limit_on_failure, "local, open or closed"
@@ -188,14 +165,10 @@ def from_arguments(arguments: argparse.Namespace, environment: Mapping[str, str]
 
 def _check(settings: VerifierSettings) -> None:
     _check_introspection(settings)
-    if (settings.tls_cert is None) != (settings.tls_key is None):
-        raise KeywrightError("--tls-cert and --tls-key belong together: give both, or neither")
-    if settings.client_ca is not None and settings.tls_cert is None:
-        raise KeywrightError("--client-ca needs TLS: give --tls-cert and --tls-key too")
+    check_tls(settings.tls_cert, settings.tls_key, settings.client_ca)
     if settings.grpc_listen is not None and settings.tls_cert is not None:
         raise KeywrightError("--grpc-listen has no TLS and excludes --tls-cert: give one of them, or two verifiers")
-    if settings.all_namespaces and settings.namespaces:
-        raise KeywrightError("--namespace and --all-namespaces exclude each other: give one of them")
+    check_namespaces(settings.namespaces, everywhere=settings.all_namespaces)
     if settings.audit is None and settings.audit_allowed != 1:
         raise KeywrightError("--audit-allowed is about the audit log: give --audit too")
     has_store = settings.rate_limit_store is not None
@@ -227,32 +200,14 @@ def _store(flag: str | None, twin: str | None) -> StoreAddress | None:
     if flag and address.password is not None:
         raise KeywrightError(
             "--rate-limit-store holds a password, which everybody on this machine can read: "
-            f"give the URL by --rate-limit-store-file, or by {_twin('rate-limit-store')} in the environment"
+            f"give the URL by --rate-limit-store-file, or by {twin_of('rate-limit-store')} in the environment"
         )
     return address
-
-
-def _twin(name: str) -> str:
-    return "KEYWRIGHT_" + name.upper().replace("-", "_")
-
-
-def _positive(text: str) -> int:
-    number = int(text)
-    if not 1 <= number <= 65535:
-        raise ValueError
-    return number
 
 
 def _seconds(text: str) -> float:
     seconds = parse_duration(text).total_seconds()
     if seconds < LEAST_STALENESS:
-        raise ValueError
-    return seconds
-
-
-def _interval(text: str) -> float:
-    seconds = parse_duration(text).total_seconds()
-    if seconds < 1:
         raise ValueError
     return seconds
 
@@ -283,15 +238,3 @@ def _share(text: str) -> float:
     if not 0 <= share <= 1:
         raise ValueError
     return share
-
-
-def _switch(text: str) -> bool:
-    if text.lower() not in ("on", "off"):
-        raise ValueError(text)
-    return text.lower() == "on"
-
-
-def _boolean(text: str) -> bool:
-    if text.lower() not in ("true", "false"):
-        raise ValueError(text)
-    return text.lower() == "true"
