@@ -15,7 +15,7 @@ from kubernetes.client.exceptions import ApiException
 from keywright_local import ControlPlane
 from tests.support.kube import Kube, Manifest
 from tests.support.people import RBAC
-from tests.support.processes import BIN, Process, free_address, start, wait_ready
+from tests.support.processes import Process, serving
 
 __all__ = [
     "ACCOUNT",
@@ -155,22 +155,12 @@ def console(
     tls: ssl.SSLContext | None = None,
 ) -> Iterator[Console]:
     """``keywright console``, ready. Without ``namespaces`` it serves all of them."""
-    listen, admin = free_address(), free_address()
-    chosen = [part for each in namespaces for part in ("--namespace", each)] or ["--all-namespaces"]
-    command: list[str | Path] = [
-        BIN / "keywright",
-        "console",
-        "--listen",
-        listen,
-        "--admin-listen",
+    with serving("console", kubeconfig, log, *flags, namespaces=namespaces, ready=ready, environment=environment) as (
+        process,
+        address,
         admin,
-        *chosen,
-        *flags,
-    ]
-    with start(command, kubeconfig=kubeconfig, log=log, environment=environment) as process:
-        if ready:
-            wait_ready(process, admin)
-        yield Console(process=process, address=listen, admin=admin, tls=tls)
+    ):
+        yield Console(process=process, address=address, admin=admin, tls=tls)
 
 
 def make_account(admin: Kube, namespace: str, name: str, *roles: str) -> str:

@@ -1,6 +1,7 @@
 """The product's own processes, run as users run them, with their logs kept for the test to read."""
 
 import contextlib
+import functools
 import http.client
 import os
 import re
@@ -13,7 +14,7 @@ from pathlib import Path
 
 from tests.support.kube import eventually
 
-__all__ = ["BIN", "Process", "figure", "free_address", "get", "operator", "say", "start", "verifier"]
+__all__ = ["BIN", "Process", "figure", "free_address", "get", "operator", "say", "serving", "start", "verifier"]
 
 BIN = Path(sys.executable).parent
 
@@ -87,7 +88,8 @@ def operator(
 
 
 @contextlib.contextmanager
-def verifier(
+def serving(
+    part: str,
     kubeconfig: Path,
     log: Path,
     *flags: str,
@@ -95,23 +97,20 @@ def verifier(
     ready: bool = True,
     environment: dict[str, str] | None = None,
 ) -> Iterator[tuple[Process, str, str]]:
-    """``keywright verifier``: the process, its verify address and its admin address."""
+    """``keywright verifier`` or ``console``: the process, its address and its admin address. Without ``namespaces`` it
+    serves all of them.
+    """
     listen, admin = free_address(), free_address()
-    chosen = [part for each in namespaces for part in ("--namespace", each)] or ["--all-namespaces"]
-    command: list[str | Path] = [
-        BIN / "keywright",
-        "verifier",
-        "--listen",
-        listen,
-        "--admin-listen",
-        admin,
-        *chosen,
-        *flags,
-    ]
+    chosen = [word for each in namespaces for word in ("--namespace", each)] or ["--all-namespaces"]
+    at = ("--listen", listen, "--admin-listen", admin)
+    command: list[str | Path] = [BIN / "keywright", part, *at, *chosen, *flags]
     with start(command, kubeconfig=kubeconfig, log=log, environment=environment) as process:
         if ready:
             wait_ready(process, admin)
         yield process, listen, admin
+
+
+verifier = functools.partial(serving, "verifier")
 
 
 def wait_ready(process: Process, address: str) -> None:
