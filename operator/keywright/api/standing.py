@@ -35,7 +35,9 @@ class Tone(StrEnum):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Standing:
-    """One row. ``status`` is what people read, ``tone`` how urgent it is, ``is_over`` whether it never works again."""
+    """One row. ``status`` is what people read, ``tone`` how urgent it is, ``is_over`` whether it never works again.
+    ``recorded`` is what the operator has recorded, with the exact last uses; nothing where it cannot be read.
+    """
 
     namespace: str
     name: str
@@ -45,6 +47,7 @@ class Standing:
     expires_at: datetime | None
     status: str
     tone: Tone
+    recorded: Status
     is_over: bool = False
     class_name: str = ""
     role: str = ""
@@ -83,6 +86,7 @@ def read_standing(manifest: Mapping[str, Any], uses: Uses, now: datetime) -> Sta
         expires_at=end,
         status=word,
         tone=tone,
+        recorded=status,
         is_over=is_over,
         class_name=status.class_name or spec.get("className") or "",
         role=spec.get("role") or "",

@@ -1,13 +1,12 @@
 """From objects of the API server to what a caller is shown. Pure."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from datetime import UTC, datetime
 from typing import Any
 
 from keywright.api.apikey import read_spec
 from keywright.api.keyclass import ApiKeyClassSpec
 from keywright.api.standing import Uses, read_standing
-from keywright.api.status import read_status
 from keywright.console.service.views import (
     ClassView,
     ConditionView,
@@ -18,7 +17,7 @@ from keywright.console.service.views import (
     RoleView,
     ScopeView,
 )
-from keywright.domain.apikey import Delivery, KeyRecord, KeySpec, Status
+from keywright.domain.apikey import Delivery, KeyRecord, KeySpec
 from keywright.domain.keyclass import KeyClass
 from keywright.domain.plainkey import redact
 from keywright.domain.times import format_duration, parse_instant
@@ -31,11 +30,9 @@ Manifest = Mapping[str, Any]
 def view_key(manifest: Manifest, uses: Uses, now: datetime) -> KeyView:
     """One ApiKey, with the exact last uses as far as they are known."""
     standing = read_standing(manifest, uses, now)
-    metadata, spec = manifest["metadata"], manifest.get("spec") or {}
-    status = read_status(dict(manifest)) or Status()
+    metadata, spec, status = manifest["metadata"], manifest.get("spec") or {}, standing.recorded
     read = read_spec(dict(manifest))
     owner = spec.get("owner")
-    place = f"{metadata['namespace']}/{metadata['name']}"
     return KeyView(
         namespace=standing.namespace,
         name=standing.name,
@@ -61,7 +58,7 @@ def view_key(manifest: Manifest, uses: Uses, now: datetime) -> KeyView:
         current_key_id=status.current_key_id,
         masked_key=status.masked_key,
         delivery=read.delivery if isinstance(read, KeySpec) else Delivery.PERSISTENT,
-        keys=tuple(_record(each, uses.get(f"{place}/{each.id}"), now) for each in status.keys),
+        keys=tuple(map(_record, status.keys)),
         conditions=tuple(
             ConditionView(
                 type=each.type,
@@ -111,14 +108,13 @@ def view_class(key_class: KeyClass, spec: ApiKeyClassSpec, *, is_default: bool) 
     )
 
 
-def _record(record: KeyRecord, used_at: datetime | None, now: datetime) -> RecordView:
-    known: Iterable[datetime] = (each for each in (record.last_used_at, min(used_at, now) if used_at else None) if each)
+def _record(record: KeyRecord) -> RecordView:
     return RecordView(
         id=record.id,
         state=record.state,
         issued_at=record.issued_at,
         expires_at=record.expires_at,
-        last_used_at=max(known, default=None),
+        last_used_at=record.last_used_at,
     )
 
 
