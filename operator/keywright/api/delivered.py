@@ -1,4 +1,5 @@
-"""Whether the plain key of an ApiKey is there to be taken, and whether what lies in its Secret is that key. Pure.
+"""Whether the plain key of an ApiKey is there to be taken, whether what lies in its Secret is that key, and whether a
+rotation is through. Pure.
 
 A Secret is believed only if it has the UID that the operator has recorded, and its key only if it is the one behind
 the hash of the record with its id: who may edit Secrets can put another in its place.
@@ -15,7 +16,18 @@ from keywright.domain.conditions import Condition, ConditionStatus, ConditionTyp
 from keywright.domain.plainkey import PlainKey
 from keywright.domain.reasons import Reason
 
-__all__ = ["Delivered", "Doubt", "NotYet", "Undeliverable", "WhyNot", "judge_delivery", "stalled", "take_key"]
+__all__ = [
+    "Delivered",
+    "Doubt",
+    "NotYet",
+    "Undeliverable",
+    "WhyNot",
+    "is_rotated",
+    "judge_delivery",
+    "newly_stalled",
+    "stalled",
+    "take_key",
+]
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,6 +93,17 @@ def stalled(status: Status) -> Condition | None:
     """What a person has to mend before anything more happens."""
     found = find(status.conditions, ConditionType.STALLED)
     return found if found is not None and found.status == ConditionStatus.TRUE else None
+
+
+def newly_stalled(status: Status, before: Status) -> Condition | None:
+    """What stands in the way of a rotation: only what is new, since what was wrong before may be what it mends."""
+    problem, old = stalled(status), stalled(before)
+    return problem if problem is not None and (old is None or problem.message != old.message) else None
+
+
+def is_rotated(status: Status, asked: str) -> bool:
+    """Whether the rotation that this value of the annotation has asked for is through."""
+    return status.handled_rotate_annotation == asked and status.record(RecordState.PENDING) is None
 
 
 def take_key(secret: Mapping[str, Any], entry: str, status: Status) -> PlainKey | Doubt:

@@ -6,7 +6,7 @@ from typing import Any
 import click
 
 from keywright.api.apikey import ROTATE_ANNOTATION, ROTATE_GRACE_ANNOTATION
-from keywright.api.delivered import stalled
+from keywright.api.delivered import is_rotated, newly_stalled, stalled
 from keywright.api.standing import read_standing
 from keywright.domain.apikey import Delivery, RecordState, Status
 from keywright.domain.times import format_instant, parse_duration
@@ -47,16 +47,15 @@ def rotate(*, cluster: Cluster, name: str, is_emergency: bool, wait: bool, timeo
         say(f"{name} is suspended: it is rotated when it is resumed")
         return
     if wait:
-        old = stalled(status_of(before))
+        old = status_of(before)
 
-        def is_rotated(_: Manifest, status: Status) -> bool:
-            problem = stalled(status)
-            # What was wrong before may be what the rotation mends; only what is new stands in its way.
-            if problem is not None and (old is None or problem.message != old.message):
+        def look(_: Manifest, status: Status) -> bool:
+            problem = newly_stalled(status, old)
+            if problem is not None:
                 raise KeywrightError(f"{name}: {problem.reason}: {problem.message}")
-            return status.handled_rotate_annotation == value and status.record(RecordState.PENDING) is None
+            return is_rotated(status, value)
 
-        asked = wait_for(cluster, asked, is_rotated, timeout=parse_duration(timeout), what=f"rotating {name}")
+        asked = wait_for(cluster, asked, look, timeout=parse_duration(timeout), what=f"rotating {name}")
         _tell(asked, status_of(asked))
     click.echo(f"apikey/{name} {'rotated' if wait else 'is to be rotated'}")
 

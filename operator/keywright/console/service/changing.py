@@ -4,12 +4,12 @@ from collections.abc import Awaitable, Callable
 from datetime import UTC, datetime, timedelta
 
 from keywright.api.apikey import ROTATE_ANNOTATION, ROTATE_GRACE_ANNOTATION
-from keywright.api.delivered import stalled
+from keywright.api.delivered import is_rotated, newly_stalled
 from keywright.api.standing import read_standing
 from keywright.console.problems import ProblemError
 from keywright.console.service.acting import Acting, Manifest
 from keywright.console.service.handing_over import Deadline, HandOver, read, refuse_stalled
-from keywright.domain.apikey import Delivery, RecordState, Status
+from keywright.domain.apikey import Delivery, Status
 from keywright.domain.plainkey import PlainKey
 from keywright.domain.times import format_duration
 from keywright.kube.resources import APIKEYS
@@ -77,20 +77,18 @@ class Changing:
             ROTATE_ANNOTATION: value,
             ROTATE_GRACE_ANNOTATION: format_duration(grace) if grace is not None else None,
         }
-        deadline, old = Deadline(), stalled(before)
+        deadline = Deadline()
         asked = await self._hand_out(found, {"metadata": {"annotations": annotations}}, version)
 
-        def is_rotated(found: Manifest, status: Status) -> bool:
+        def look(found: Manifest, status: Status) -> bool:
             if (found["metadata"].get("annotations") or {}).get(ROTATE_ANNOTATION) != value:
                 raise ProblemError(409, "conflict", "The key is being rotated by somebody else too. Look at it.")
-            problem = stalled(status)
-            # What was wrong before may be what the rotation mends; only what is new stands in its way.
-            if problem is not None and (old is None or problem.message != old.message):
+            if newly_stalled(status, before) is not None:
                 refuse_stalled(status)
-            return status.handled_rotate_annotation == value and status.record(RecordState.PENDING) is None
+            return is_rotated(status, value)
 
         late = "The operator has not rotated the key in time; it may do so yet."
-        asked = await self._hand_over.until(asked, is_rotated, deadline, late)
+        asked = await self._hand_over.until(asked, look, deadline, late)
         if read(asked)[0].delivery is not Delivery.ONCE:
             return asked, None
         plain = await self._hand_over.take(asked, deadline)
