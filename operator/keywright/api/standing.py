@@ -5,7 +5,7 @@ The plugin prints them and the key service shows them: people read the same word
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
-from datetime import datetime
+from datetime import datetime, timedelta
 from enum import StrEnum
 from typing import Any
 
@@ -15,7 +15,7 @@ from keywright.domain.conditions import ConditionStatus, ConditionType, find
 from keywright.domain.times import parse_instant
 from keywright.domain.usage import still_used
 
-__all__ = ["Standing", "Tone", "Uses", "describe_distance", "exact_uses", "read_standing"]
+__all__ = ["Standing", "Tone", "Uses", "describe_distance", "exact_uses", "read_standing", "round_span"]
 
 Uses = Mapping[str, datetime]
 """When verifiers last allowed a key, by ``namespace/name/keyId``."""
@@ -99,10 +99,15 @@ def describe_distance(at: datetime | None, now: datetime) -> str:
     """How far off, to the nearest of its largest unit: ``in 90d``, ``3m ago``."""
     if at is None:
         return "never"
-    seconds = round(abs((at - now).total_seconds()))
+    count, unit = round_span(at - now)
+    return f"in {count}{unit}" if at > now else f"{count}{unit} ago"
+
+
+def round_span(span: timedelta) -> tuple[int, str]:
+    """A length to the nearest of its largest unit, which is ``d``, ``h``, ``m`` or ``s``."""
+    seconds = round(abs(span.total_seconds()))
     unit, length = next((each for each in _UNITS if seconds >= 2 * each[1]), ("s", 1))
-    span = f"{(seconds + length // 2) // length}{unit}"
-    return f"in {span}" if at > now else f"{span} ago"
+    return (seconds + length // 2) // length, unit
 
 
 def _judge(manifest: Mapping[str, Any], status: Status, end: datetime | None, now: datetime) -> tuple[str, Tone, bool]:

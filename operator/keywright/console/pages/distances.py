@@ -2,18 +2,17 @@
 
 from datetime import UTC, datetime, timedelta
 
+from keywright.api.standing import round_span
+
 __all__ = ["say_clock", "say_date", "say_distance", "say_span"]
 
-# From twice its length on a unit is exact enough, as in kubectl apikey list.
-_UNITS = (("day", 86400), ("hour", 3600), ("minute", 60))
+_WORDS = {"d": "day", "h": "hour", "m": "minute", "s": "second"}
 
 
 def say_span(span: timedelta) -> str:
     """A length to the nearest of its largest unit: ``90 days``."""
-    seconds = round(abs(span.total_seconds()))
-    unit, length = next((each for each in _UNITS if seconds >= 2 * each[1]), ("second", 1))
-    count = (seconds + length // 2) // length
-    return f"{count} {unit}{'' if count == 1 else 's'}"
+    count, unit = round_span(span)
+    return f"{count} {_WORDS[unit]}{'' if count == 1 else 's'}"
 
 
 def say_distance(at: datetime, now: datetime) -> str:
