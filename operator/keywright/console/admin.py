@@ -2,7 +2,8 @@
 
 from collections import Counter
 
-from keywright.console.connections.asgi import Message, Receive, Send
+from starlette.types import Receive, Scope, Send
+
 from keywright.exposition import CONTENT_TYPE, Sample, expose, labels
 from keywright.verifier.in_process import InProcess
 
@@ -19,7 +20,7 @@ class Admin:
         self._answered = answered
         self.is_stopping = False
 
-    async def __call__(self, scope: Message, receive: Receive, send: Send) -> None:  # noqa: ARG002 - ASGI's form
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:  # noqa: ARG002 - ASGI's form
         """One request."""
         if scope["type"] != "http":
             return

@@ -6,9 +6,9 @@ from http import HTTPStatus
 from fastapi import FastAPI, Request, Response
 from fastapi.exceptions import RequestValidationError
 from starlette.exceptions import HTTPException
+from starlette.types import ASGIApp
 
 from keywright.console.callers.gate import Callers
-from keywright.console.connections.asgi import App
 from keywright.console.connections.bodies import BoundedBodies
 from keywright.console.connections.cookies import OwnCookie
 from keywright.console.connections.hardening import Hardened
@@ -29,7 +29,7 @@ _DETAILS = {
 }
 
 
-def create_app(served: Served, callers: Callers, answered: Counter[int]) -> App:
+def create_app(served: Served, callers: Callers, answered: Counter[int]) -> ASGIApp:
     """Connect the parts. ``answered`` is counted up by the status of each answer."""
     app = FastAPI(title="Keywright", docs_url=None, redoc_url=None, openapi_url=None, redirect_slashes=False)
     app.state.served = served

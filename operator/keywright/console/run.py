@@ -9,6 +9,7 @@ from collections.abc import Iterator
 from contextlib import AsyncExitStack, contextmanager
 
 import uvicorn
+from starlette.types import ASGIApp
 
 from keywright.console.admin import Admin
 from keywright.console.app import create_app
@@ -18,7 +19,6 @@ from keywright.console.callers.proxy import FrontProxy
 from keywright.console.callers.rates import Rates
 from keywright.console.callers.sessions import Sessions, read_session_key
 from keywright.console.callers.tokens import Tokens
-from keywright.console.connections.asgi import App
 from keywright.console.connections.heads import HEAD_BYTES, PromptProtocol
 from keywright.console.service.served import Served
 from keywright.console.settings import ConsoleSettings
@@ -102,7 +102,7 @@ class _Server(uvicorn.Server):
         yield
 
 
-def _server(app: App, context: ssl.SSLContext | None = None) -> _Server:
+def _server(app: ASGIApp, context: ssl.SSLContext | None = None) -> _Server:
     config = uvicorn.Config(
         app,
         http=PromptProtocol,

@@ -4,12 +4,12 @@ import logging
 from collections import Counter
 
 import pytest
+from starlette.types import Message, Receive, Scope, Send
 
-from keywright.console.connections.asgi import Message, Receive, Send
 from keywright.console.connections.journal import Journal
 
 
-async def fail(scope: Message, receive: Receive, send: Send) -> None:
+async def fail(scope: Scope, receive: Receive, send: Send) -> None:
     """A fault that quotes what was sent, behind an answer."""
     await send({"type": "http.response.start", "status": 500, "headers": []})
     raise ValueError("hunter2")

@@ -1,5 +1,6 @@
 """What may be named at all, and whom it means."""
 
+from collections.abc import AsyncIterator
 from typing import Any
 
 import pytest
@@ -42,10 +43,10 @@ class Keys:
     async def get(self, resource: Resource, namespace: str, name: str) -> dict[str, Any]:
         return self.decoy
 
-    async def list_page(self, resource: Resource, namespace: str, **_: Any) -> dict[str, Any]:
+    async def list_pages(self, resource: Resource, namespace: str, **_: Any) -> AsyncIterator[dict[str, Any]]:
         if not self._may_list:
             raise ForbiddenError(403, "Forbidden", "list")
-        return {"metadata": {}, "items": [self.meant, self.decoy]}
+        yield {"metadata": {}, "items": [self.meant, self.decoy]}
 
 
 def finder(keys: Keys) -> Finder:

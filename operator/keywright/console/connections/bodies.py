@@ -2,8 +2,9 @@
 
 import asyncio
 
-from keywright.console.connections.asgi import App, Message, Receive, Send, answer
-from keywright.console.problems import ProblemError
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from keywright.console.problems import CONTENT_TYPE, ProblemError, render
 
 __all__ = ["BoundedBodies"]
 
@@ -18,10 +19,10 @@ _FORM = b"application/x-www-form-urlencoded"
 class BoundedBodies:
     """Reads each body before the app is asked, so that nothing is begun for a request that never comes whole."""
 
-    def __init__(self, app: App) -> None:
+    def __init__(self, app: ASGIApp) -> None:
         self._app = app
 
-    async def __call__(self, scope: Message, receive: Receive, send: Send) -> None:
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """One request."""
         if scope["type"] != "http":
             await self._app(scope, receive, send)
@@ -31,7 +32,7 @@ class BoundedBodies:
         except ProblemError as problem:
             # What is left of the body is not read, so the connection cannot be used again.
             problem.headers["Connection"] = "close"
-            await answer(problem, send)
+            await _answer(problem, send)
             return
         except _GoneError:
             return
@@ -47,7 +48,7 @@ class _GoneError(Exception):
     """The client went away before it had said what it wants."""
 
 
-async def _read(scope: Message, receive: Receive) -> bytes:
+async def _read(scope: Scope, receive: Receive) -> bytes:
     headers = dict(scope["headers"])
     length = headers.get(b"content-length", b"")
     if length.isdigit() and int(length) > MOST_BYTES:
@@ -72,6 +73,18 @@ async def _read(scope: Message, receive: Receive) -> bytes:
         raise ProblemError(
             408, "timeout", f"The body was not whole after {SECONDS:.0f} seconds. Send it again."
         ) from None
+
+
+async def _answer(problem: ProblemError, send: Send) -> None:
+    """Send a problem document."""
+    body = render(problem)
+    headers = [
+        (b"content-type", CONTENT_TYPE.encode("ascii")),
+        (b"content-length", str(len(body)).encode("ascii")),
+        *((name.encode("ascii"), value.encode("ascii")) for name, value in problem.headers.items()),
+    ]
+    await send({"type": "http.response.start", "status": problem.status, "headers": headers})
+    await send({"type": "http.response.body", "body": body})
 
 
 def _too_large() -> ProblemError:

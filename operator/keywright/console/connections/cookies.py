@@ -6,7 +6,7 @@ What reads quotes and escapes in values, as http.cookies does, takes seconds for
 
 import re
 
-from keywright.console.connections.asgi import App, Message, Receive, Send
+from starlette.types import ASGIApp, Receive, Scope, Send
 
 __all__ = ["OwnCookie"]
 
@@ -16,11 +16,11 @@ _PLAIN = re.compile(rb"[\w.-]+", re.ASCII)
 class OwnCookie:
     """Leaves of all cookies the one of this name, if its value is one that we could have given out."""
 
-    def __init__(self, app: App, name: str) -> None:
+    def __init__(self, app: ASGIApp, name: str) -> None:
         self._app = app
         self._name = name.encode("ascii")
 
-    async def __call__(self, scope: Message, receive: Receive, send: Send) -> None:
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """One request."""
         if scope["type"] == "http":
             scope = {**scope, "headers": self._without_others(scope["headers"])}

@@ -1,6 +1,6 @@
 """Headers that every answer has: what a browser may do with it, and that nobody keeps it."""
 
-from keywright.console.connections.asgi import App, Message, Receive, Send
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 __all__ = ["Hardened"]
 
@@ -22,10 +22,10 @@ _NO_STORE = {b"cache-control": b"no-store"}
 class Hardened:
     """Sets these headers, whatever the app says about them."""
 
-    def __init__(self, app: App) -> None:
+    def __init__(self, app: ASGIApp) -> None:
         self._app = app
 
-    async def __call__(self, scope: Message, receive: Receive, send: Send) -> None:
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """One request."""
         if scope["type"] != "http":
             await self._app(scope, receive, send)

@@ -8,9 +8,10 @@ import re
 import traceback
 from collections import Counter
 
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
 from keywright.console.callers.caller import Caller
 from keywright.console.callers.origins import SAFE_METHODS
-from keywright.console.connections.asgi import App, Message, Receive, Send
 
 __all__ = ["Journal"]
 
@@ -25,11 +26,11 @@ PLACES = 6
 class Journal:
     """Writes who asked for what, and the status of the answer: no query, no header, no body of either."""
 
-    def __init__(self, app: App, answered: Counter[int]) -> None:
+    def __init__(self, app: ASGIApp, answered: Counter[int]) -> None:
         self._app = app
         self._answered = answered
 
-    async def __call__(self, scope: Message, receive: Receive, send: Send) -> None:
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """One request."""
         if scope["type"] != "http":
             await self._app(scope, receive, send)
@@ -69,6 +70,6 @@ def _place(error: Exception) -> str:
     return f"{type(error).__name__} in {' > '.join(lines)}"
 
 
-def _who(scope: Message) -> str:
+def _who(scope: Scope) -> str:
     caller = scope.get("state", {}).get("caller")
     return str(caller) if isinstance(caller, Caller) else "nobody"

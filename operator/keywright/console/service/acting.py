@@ -5,7 +5,7 @@ from typing import Any, TypeVar
 
 from keywright.console.problems import ProblemError
 from keywright.console.service.refusals import problem_of
-from keywright.kube.client import PAGE, ApiClient
+from keywright.kube.client import ApiClient
 from keywright.kube.errors import ApiError
 from keywright.kube.resources import Resource
 
@@ -44,14 +44,10 @@ class Acting:
         self, resource: Resource, namespace: str | None, *, selector: str | None = None
     ) -> AsyncIterator[Manifest]:
         """Every object of a list."""
-        after = ""
-        while True:
-            page = await self.page(resource, namespace, selector=selector, limit=PAGE, after=after)
+        pages = self._client.list_pages(resource, namespace, field_selector=selector)
+        while (page := await _translated(anext(pages, None), "list", resource)) is not None:
             for each in page["items"] or ():
                 yield each
-            after = page["metadata"].get("continue") or ""
-            if not after:
-                return
 
     async def create(self, resource: Resource, namespace: str, manifest: Manifest) -> Manifest:
         return await _translated(self._client.create(resource, namespace, manifest), "create", resource)
