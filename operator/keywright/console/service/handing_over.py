@@ -76,7 +76,7 @@ class HandOver:
             name = status.secret_name or spec.secret_name
             secret = await self._acting.find(SECRETS, found["metadata"]["namespace"], name)
             if secret is None:
-                raise _already()
+                raise await self._gone(found)
             taken = await asyncio.get_running_loop().run_in_executor(
                 _proving, take_key, secret, spec.secret_key, status
             )
@@ -103,6 +103,14 @@ class HandOver:
         name = status.secret_name or spec.secret_name
         secret = await self._acting.find(SECRETS, found["metadata"]["namespace"], name)
         return secret is None or ACKNOWLEDGED_ANNOTATION in (secret["metadata"].get("annotations") or {})
+
+    async def _gone(self, found: Manifest) -> ProblemError:
+        """Why there is no Secret any more: with a key that was ended its Secret goes too, and nobody has had it."""
+        metadata = found["metadata"]
+        now = await self._acting.find(APIKEYS, metadata["namespace"], metadata["name"])
+        if now is None or now["metadata"]["uid"] != metadata["uid"] or now["spec"].get("revoked"):
+            return _ended()
+        return _already()
 
     async def _acknowledge(self, secret: Manifest, key_id: str) -> bool:
         """Whether it is ours to hand out. Of several who ask, one is the first; the version tells which."""
@@ -168,7 +176,11 @@ def _is_delivered(found: Manifest, status: Status) -> bool:
             refuse_stalled(status)
             return False
         case Undeliverable():
-            raise ProblemError(409, "conflict", "The key has ended before it was delivered.")
+            raise _ended()
+
+
+def _ended() -> ProblemError:
+    return ProblemError(409, "conflict", "The key has ended before it was delivered.")
 
 
 def _already() -> ProblemError:
