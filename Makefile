@@ -48,7 +48,7 @@ unit: $(STAMP) ## unit tests, in seconds
 
 .PHONY: integration
 integration: $(STAMP) ## tests on a real API server
-	@$(BIN)/pytest tests/integration -q --reruns 1
+	@$(BIN)/python -m tests.support.second_attempts tests/integration -q
 
 .PHONY: e2e
 e2e: $(STAMP) ## tests on real pods: on a node of its own (Linux, root), CLUSTER=kind, or CLUSTER=current

@@ -14,9 +14,6 @@ from tests.support.installation import tools_or_skip
 from tests.support.kube import Kube
 from tests.support.people import allowed, bind
 from tests.support.processes import Process, operator, verifier
-from tests.support.second_attempts import pytest_sessionfinish, pytest_terminal_summary
-
-__all__ = ["pytest_sessionfinish", "pytest_terminal_summary"]
 
 ROOT = Path(__file__).parents[2]
 # It tells at admission what the operator says by a condition. The operator has to say it in any case, and most tests
