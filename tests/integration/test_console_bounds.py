@@ -38,7 +38,7 @@ def service(
         admin.create({"kind": "ApiKeyClass", "metadata": {"name": name}, "spec": {"prefix": f"kw_{name}"} | spec})
     flags = [part for name in CLASSES for part in ("--class", name)]
     log = tmp_path_factory.mktemp("console") / "log"
-    with console(account, log, *flags, "--rate-limit", "10000", *BEHIND_A_PROXY) as running:
+    with console(account, log, *flags, *BEHIND_A_PROXY) as running:
         yield running
     for name in CLASSES:
         admin.delete(None, name, kind="ApiKeyClass")

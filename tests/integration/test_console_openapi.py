@@ -52,7 +52,7 @@ def service(
     """A key service with room for many requests."""
     account = console_account(plane, admin, everywhere=True)
     log = tmp_path_factory.mktemp("console") / "log"
-    with console(account, log, "--rate-limit", "60000") as running:
+    with console(account, log, rate_limit=60_000) as running:
         path = f"/v1/namespaces/{NAMESPACE}/keys"
         eventually(lambda: running.ask("GET", path, token=token).status == 200, within=30)
         yield running

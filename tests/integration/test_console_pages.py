@@ -31,7 +31,7 @@ def service(
 ) -> Iterator[Console]:
     account = console_account(plane, admin, everywhere=True)
     log = tmp_path_factory.mktemp("console") / "log"
-    with console(account, log, "--rate-limit", "1000", "--class", "standard") as started:
+    with console(account, log, "--class", "standard") as started:
         yield started
 
 

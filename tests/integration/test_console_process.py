@@ -167,7 +167,7 @@ def test_more_connections_than_are_served(service: Console, token: str) -> None:
 def test_a_caller_who_asks_too_much(account: Path, own_admin: Kube, namespace: str, token: str, tmp_path: Path) -> None:
     """429 with Retry-After for him, and nothing of it for others."""
     other = make_account(own_admin, namespace, "other", "view")
-    with console(account, tmp_path / "log", "--rate-limit", "5") as limited:
+    with console(account, tmp_path / "log", rate_limit=5) as limited:
         for _ in range(5):
             assert limited.ask("GET", CLASSES, token=token).status == 200
         answer = limited.ask("GET", CLASSES, token=token)

@@ -30,7 +30,7 @@ def service(
     """A key service of all namespaces, behind a proxy that names people."""
     account = console_account(plane, admin, everywhere=True)
     log = tmp_path_factory.mktemp("console") / "log"
-    with console(account, log, "--rate-limit", "10000", *BEHIND_A_PROXY) as running:
+    with console(account, log, *BEHIND_A_PROXY) as running:
         yield running
 
 

@@ -153,8 +153,12 @@ def console(
     ready: bool = True,
     environment: dict[str, str] | None = None,
     tls: ssl.SSLContext | None = None,
+    rate_limit: int = 10_000,
 ) -> Iterator[Console]:
-    """``keywright console``, ready. Without ``namespaces`` it serves all of them."""
+    """``keywright console``, ready. Without ``namespaces`` it serves all of them. What waits for something asks it over
+    and over, and has nothing to do with ``rate_limit``, requests a minute.
+    """
+    flags = (*flags, "--rate-limit", str(rate_limit))
     with serving("console", kubeconfig, log, *flags, namespaces=namespaces, ready=ready, environment=environment) as (
         process,
         address,

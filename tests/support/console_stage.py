@@ -41,7 +41,7 @@ def service(
 ) -> Iterator[Console]:
     """One key service for all namespaces. This machine is its front proxy, too."""
     account = console_account(plane, admin, everywhere=True)
-    flags = ("--session-key-file", str(session_key), "--rate-limit", "1000", "--proxy-from", "127.0.0.1/32")
+    flags = ("--session-key-file", str(session_key), "--proxy-from", "127.0.0.1/32")
     headers = ("--proxy-user-header", "X-Front-User", "--proxy-groups-header", "X-Front-Groups")
     log = tmp_path_factory.mktemp("console") / "log"
     with console(account, log, *flags, *headers, "--class", "standard") as started:
