@@ -9,11 +9,11 @@ from fastapi.responses import Response
 from keywright.console.pages.addresses import address
 from keywright.console.pages.expiries import choices, last_date
 from keywright.console.pages.forms import Filled, blank, new_request_id, read_filled, to_new_key
-from keywright.console.pages.parameters import Namespace
 from keywright.console.pages.refusals import PageRoute, Refusal
 from keywright.console.pages.rendering import render
 from keywright.console.pages.viewers import receive, service_for, view
 from keywright.console.problems import ProblemError
+from keywright.console.service.addressed import Namespace
 from keywright.console.service.views import ClassView
 
 __all__ = ["router"]

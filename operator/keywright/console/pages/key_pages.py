@@ -6,11 +6,11 @@ from fastapi.responses import RedirectResponse, Response
 from keywright.console.pages.actions import GRACES, Action, Verb, action_of, actions_for, notice_of
 from keywright.console.pages.addresses import address, keys_address
 from keywright.console.pages.forms import Form
-from keywright.console.pages.parameters import KeyReference, Namespace
 from keywright.console.pages.refusals import PageRoute, Refusal
 from keywright.console.pages.rendering import render
 from keywright.console.pages.viewers import receive, service_for, view
 from keywright.console.problems import ProblemError
+from keywright.console.service.addressed import KeyReference, Namespace
 from keywright.console.service.keys import KeyService, Rotated
 from keywright.console.service.views import KeyView
 from keywright.domain.times import parse_duration

@@ -5,8 +5,6 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from urllib.parse import urlencode
 
-from keywright.console.pages.parameters import is_namespace
-from keywright.console.problems import ProblemError
 from keywright.console.service.keys import KeyService
 from keywright.console.service.views import KeyView
 
@@ -79,8 +77,6 @@ async def gather(service: KeyService, namespace: str, user: str, asked: Asked) -
         ProblemError: as the service does.
 
     """
-    if not is_namespace(namespace):
-        raise ProblemError(404, "not_found", "There is no namespace of that name.")
     found: dict[str, KeyView] = {}
     owners = [user] if asked.mine else [asked.owner] if asked.owner else [user, None]
     is_cut = False

@@ -4,10 +4,10 @@ from fastapi import APIRouter, Request
 from fastapi.responses import RedirectResponse, Response
 
 from keywright.console.pages.addresses import owner_address
-from keywright.console.pages.parameters import OwnerName
 from keywright.console.pages.refusals import PageRoute
 from keywright.console.pages.rendering import render
 from keywright.console.pages.viewers import receive, service_for, view
+from keywright.console.service.addressed import OwnerName
 
 __all__ = ["router"]
 

@@ -5,9 +5,9 @@ from fastapi.responses import RedirectResponse, Response
 
 from keywright.console.pages import creation_pages, key_pages, owner_pages, sign_in_pages, table_page
 from keywright.console.pages.addresses import keys_address
-from keywright.console.pages.parameters import Namespace
 from keywright.console.pages.refusals import PageRoute, no_page
 from keywright.console.pages.rendering import static_file
+from keywright.console.service.addressed import Namespace
 
 __all__ = ["router"]
 

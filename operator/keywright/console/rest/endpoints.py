@@ -10,14 +10,12 @@ from keywright.console.rest import answers
 from keywright.console.rest.answers import Classes, IssuedKey, Keys, Revocations, RotatedKey
 from keywright.console.rest.reading import (
     Idempotency,
-    KeyReference,
     Limit,
-    Namespace,
-    OwnerName,
     StrictRoute,
     service_of,
     version_of,
 )
+from keywright.console.service.addressed import KeyReference, Namespace, OwnerName
 from keywright.console.service.keys import LIMIT, KeyService
 from keywright.console.service.views import KeyView, Page
 from keywright.console.service.wanted import NewKey, Revoke, Rotate

@@ -4,23 +4,19 @@ import json
 from collections.abc import Callable, Coroutine
 from typing import Annotated, Any
 
-from fastapi import Header, Path, Query, Request, Response
+from fastapi import Header, Query, Request, Response
 from fastapi.exceptions import RequestValidationError
 from fastapi.routing import APIRoute
 
 from keywright.console.callers.caller import Caller
 from keywright.console.problems import ProblemError
-from keywright.console.service.addressed import KEY_REFERENCE, LONGEST_LABEL, LONGEST_OWNER, NAMESPACE, OWNER_NAME
 from keywright.console.service.faults import say_fault
 from keywright.console.service.keys import KeyService
 from keywright.domain.plainkey import redact
 
 __all__ = [
     "Idempotency",
-    "KeyReference",
     "Limit",
-    "Namespace",
-    "OwnerName",
     "StrictRoute",
     "service_of",
     "version_of",
@@ -29,19 +25,6 @@ __all__ = [
 DEEPEST = 16
 MOST_FAULTS = 8
 
-Namespace = Annotated[str, Path(min_length=1, max_length=LONGEST_LABEL, pattern=NAMESPACE, description="A namespace.")]
-KeyReference = Annotated[
-    str,
-    Path(
-        min_length=1,
-        max_length=LONGEST_LABEL,
-        pattern=KEY_REFERENCE,
-        description="Name of a key, id of one of its plain keys, or its UID.",
-    ),
-]
-OwnerName = Annotated[
-    str, Path(min_length=1, max_length=LONGEST_OWNER, pattern=OWNER_NAME, description="User name of an owner.")
-]
 Idempotency = Annotated[
     str | None,
     Header(

@@ -1,9 +1,25 @@
 """What may stand in an address of a page or of REST: it becomes part of addresses of the API server."""
 
-__all__ = ["KEY_REFERENCE", "LONGEST_LABEL", "LONGEST_OWNER", "NAMESPACE", "OWNER_NAME"]
+from typing import Annotated
 
-NAMESPACE = r"^[a-z0-9]([-a-z0-9]*[a-z0-9])?$"
-KEY_REFERENCE = r"^[A-Za-z0-9]([-A-Za-z0-9]*[A-Za-z0-9])?(\.[A-Za-z0-9]([-A-Za-z0-9]*[A-Za-z0-9])?)*$"
-OWNER_NAME = r"^[!-~]([ -~]*[!-~])?$"
-LONGEST_LABEL = 63
-LONGEST_OWNER = 253
+from pydantic import Field
+
+__all__ = ["KeyReference", "Namespace", "OwnerName"]
+
+_LABEL = r"[A-Za-z0-9]([-A-Za-z0-9]*[A-Za-z0-9])?"
+
+Namespace = Annotated[
+    str, Field(min_length=1, max_length=63, pattern=r"^[a-z0-9]([-a-z0-9]*[a-z0-9])?$", description="A namespace.")
+]
+KeyReference = Annotated[
+    str,
+    Field(
+        min_length=1,
+        max_length=63,
+        pattern=rf"^{_LABEL}(\.{_LABEL})*$",
+        description="Name of a key, id of one of its plain keys, or its UID.",
+    ),
+]
+OwnerName = Annotated[
+    str, Field(min_length=1, max_length=253, pattern=r"^[!-~]([ -~]*[!-~])?$", description="User name of an owner.")
+]

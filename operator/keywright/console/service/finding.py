@@ -24,8 +24,8 @@ SCANS = 10
 
 
 def nothing() -> ProblemError:
-    """There is no such key, or none that the caller may know of."""
-    return ProblemError(404, "not_found", "There is no such key here. Look at the list of keys.")
+    """There is no such key or namespace, or none that the caller may know of."""
+    return ProblemError(404, "not_found", "There is no such key or namespace here. Look at the list of keys.")
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,7 +69,7 @@ class Finder:
 
         """
         bounds = self._caller.bounds
-        is_one = len(namespace) <= LONGEST and is_name(namespace) and self._serves(namespace)
+        is_one = len(namespace) <= LONGEST and is_name(namespace) and "." not in namespace and self._serves(namespace)
         if not is_one or (bounds is not None and bounds.namespace != namespace):
             raise nothing()
 
