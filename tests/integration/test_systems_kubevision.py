@@ -359,6 +359,7 @@ def test_the_profile_page_and_the_admins_page(kubevision: InstalledSystem, tmp_p
         shown = erin.submit(f"{form}?class=kubevision", form, displayName="Erin's notebook", ends="30d")
         assert shown.status in (200, 201)
         plain = re.findall(r"kv_live_[0-9A-Za-z]{12}_[0-9A-Za-z]{49}", shown.text)[0]
+        assert 'curl -H "Authorization: ApiKey $API_KEY"' in shown.text
         kubevision.becomes(PROD, plain, "allowed", **SCHEME)
         profile = erin.get(hers)
         assert "Erin&#39;s notebook" in profile.text

@@ -64,6 +64,8 @@ def key_class(**fields: Any) -> ClassView:
         "default_lifetime": None,
         "max_lifetime": None,
         "requires": (),
+        "schemes": ("Bearer", "ApiKey"),
+        "headers": ("X-API-Key",),
         "authorization": Authorization.SCOPES,
         "delegation": Delegation.REFUSED,
     }
@@ -279,3 +281,17 @@ def test_a_blank_form_proposes_an_end_and_no_right() -> None:
 def test_a_page_that_cannot_be_is_the_first(page: str) -> None:
     """Whatever stands in the address."""
     assert listing.read_asked({"page": page, "status": "nonsense"}) == listing.Asked()
+
+
+@pytest.mark.parametrize(
+    ("fields", "carrier"),
+    [
+        ({}, "Authorization: Bearer"),
+        ({"schemes": ("ApiKey",), "headers": ()}, "Authorization: ApiKey"),
+        ({"schemes": (), "headers": ("X-Orders-Key",)}, "X-Orders-Key:"),
+        ({"name": "another", "schemes": ("ApiKey",)}, "Authorization: Bearer"),
+    ],
+)
+def test_how_to_use_a_key_is_what_its_class_accepts(fields: dict[str, Any], carrier: str) -> None:
+    """Of several carriers the first; where the class has gone meanwhile, what it would be by default."""
+    assert words.carrier_of([key_class(**fields)], "standard") == carrier

@@ -12,6 +12,7 @@ from keywright.console.pages.forms import Filled, blank, new_request_id, read_fi
 from keywright.console.pages.refusals import PageRoute, Refusal
 from keywright.console.pages.rendering import render
 from keywright.console.pages.viewers import receive, service_for, view
+from keywright.console.pages.words import carrier_of
 from keywright.console.problems import ProblemError
 from keywright.console.service.addressed import Namespace
 from keywright.console.service.views import ClassView
@@ -36,6 +37,8 @@ async def make_key(request: Request, namespace: Namespace) -> Response:
     viewer, form = await receive(request)
     service = service_for(request, viewer)
     filled = read_filled(form)
+    # Before there is a key: nothing may fail between its making and the page that shows it.
+    classes = await service.classes()
     try:
         new = to_new_key(filled, form["class"], viewer.caller)
         issued = await service.create(namespace, new, idempotency_key=form["request"] or new_request_id())
@@ -45,7 +48,16 @@ async def make_key(request: Request, namespace: Namespace) -> Response:
         if await request.is_disconnected():
             # Nobody is there to have it any more.
             await service.discard(issued)
-        page = render(request, "made.html", status=201, key=issued.key, plain=issued.plain.text, is_rotated=False)
+        carrier = carrier_of(classes, issued.key.class_name)
+        page = render(
+            request,
+            "made.html",
+            status=201,
+            key=issued.key,
+            plain=issued.plain.text,
+            carrier=carrier,
+            is_rotated=False,
+        )
         page.headers["Location"] = address(issued.key)
         return page
     if refused.code == "already_delivered":
@@ -53,7 +65,6 @@ async def make_key(request: Request, namespace: Namespace) -> Response:
         return render(request, "shown_once.html", status=409, namespace=namespace, name=name)
     if refused.status not in (400, 403, 409, 422):
         raise refused
-    classes = await service.classes()
     return _form(request, namespace, classes, _choose(classes, form["class"]), filled, refused)
 
 

@@ -9,6 +9,7 @@ from keywright.console.pages.forms import Form
 from keywright.console.pages.refusals import PageRoute, Refusal
 from keywright.console.pages.rendering import render
 from keywright.console.pages.viewers import receive, service_for, view
+from keywright.console.pages.words import carrier_of
 from keywright.console.problems import ProblemError
 from keywright.console.service.addressed import KeyReference, Namespace
 from keywright.console.service.keys import KeyService, Rotated
@@ -49,13 +50,17 @@ async def act(request: Request, namespace: Namespace, name: KeyReference, verb: 
     """Done, and a page about it; or asked again with the refusal."""
     viewer, form = await receive(request)
     service = service_for(request, viewer)
+    # Before the key is rotated: nothing may fail between that and the page that shows it.
+    classes = await service.classes() if verb is Verb.ROTATE else ()
     try:
         rotated = await _do(service, namespace, name, verb, form)
     except ProblemError as problem:
         refused = problem
     else:
         if rotated is not None and rotated.plain is not None:
-            return render(request, "made.html", key=rotated.key, plain=rotated.plain.text, is_rotated=True)
+            carrier = carrier_of(classes, rotated.key.class_name)
+            plain = rotated.plain.text
+            return render(request, "made.html", key=rotated.key, plain=plain, carrier=carrier, is_rotated=True)
         key = rotated.key if rotated is not None else None
         if verb is Verb.DELETE:
             return RedirectResponse(keys_address(namespace, verb), 303)

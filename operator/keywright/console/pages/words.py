@@ -4,10 +4,11 @@ What is not known here is shown as it came: a newer operator may say more.
 """
 
 import re
+from collections.abc import Iterable
 
-from keywright.console.service.views import ConditionView, EventView
+from keywright.console.service.views import ClassView, ConditionView, EventView
 
-__all__ = ["explain", "headline", "next_step", "tell"]
+__all__ = ["carrier_of", "explain", "headline", "next_step", "tell"]
 
 _CONDITIONS = {
     ("Ready", "True"): "What was asked for has been done.",
@@ -105,3 +106,13 @@ def headline(code: str) -> str:
 def next_step(code: str, detail: str) -> str:
     """What a person does about it; nothing where the detail has said so already, which knows it better."""
     return "" if _BIDDING.search(detail) else _NEXT_STEPS.get(code, "Go back to the list of keys.")
+
+
+def carrier_of(classes: Iterable[ClassView], name: str) -> str:
+    """What stands before a key of this class in the header of a request, as in ``Authorization: Bearer``."""
+    for each in classes:
+        if each.name == name and each.headers and not each.schemes:
+            return f"{each.headers[0]}:"
+        if each.name == name and each.schemes:
+            return f"Authorization: {each.schemes[0]}"
+    return "Authorization: Bearer"

@@ -5,7 +5,7 @@ from datetime import UTC, datetime
 from typing import Any
 
 from keywright.api.apikey import read_spec
-from keywright.api.keyclass import ApiKeyClassSpec
+from keywright.api.keyclass import ApiKeyClassSpec, CredentialsSpec
 from keywright.api.standing import Uses, read_standing
 from keywright.console.service.views import (
     ClassView,
@@ -21,6 +21,7 @@ from keywright.domain.apikey import Delivery, KeyRecord, KeySpec
 from keywright.domain.keyclass import KeyClass
 from keywright.domain.plainkey import redact
 from keywright.domain.times import format_duration, parse_instant
+from keywright.verifier.keys.acceptance import DEFAULT_HEADERS, DEFAULT_SCHEMES
 
 __all__ = ["Manifest", "view_class", "view_event", "view_key"]
 
@@ -87,6 +88,7 @@ def view_event(manifest: Manifest) -> EventView:
 
 def view_class(key_class: KeyClass, spec: ApiKeyClassSpec, *, is_default: bool) -> ClassView:
     """One class, with the descriptions that only its object has."""
+    carriers = spec.credentials or CredentialsSpec(schemes=None, headers=None)
     roles = {each.name: each.description or "" for each in spec.roles or ()}
     scopes = {each.name: each.description or "" for each in spec.scopes or ()}
     return ClassView(
@@ -103,6 +105,8 @@ def view_class(key_class: KeyClass, spec: ApiKeyClassSpec, *, is_default: bool) 
         default_lifetime=_written(key_class.default_lifetime),
         max_lifetime=_written(key_class.max_lifetime),
         requires=tuple(sorted(key_class.requires)),
+        schemes=DEFAULT_SCHEMES if carriers.schemes is None else tuple(carriers.schemes),
+        headers=DEFAULT_HEADERS if carriers.headers is None else tuple(carriers.headers),
         authorization=key_class.authorization,
         delegation=key_class.delegation,
     )

@@ -144,5 +144,7 @@ class ClassView(View):
     default_lifetime: str | None = Field(description="As in 90d.")
     max_lifetime: str | None = Field(description="As in 365d.")
     requires: tuple[str, ...] = Field(description="What a key must state.")
+    schemes: tuple[str, ...] = Field(description="Schemes of Authorization that may carry a key.")
+    headers: tuple[str, ...] = Field(description="Headers that may carry the bare key.")
     authorization: Authorization
     delegation: Delegation
