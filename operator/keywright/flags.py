@@ -1,6 +1,7 @@
 """Flags and their environment twins, as the processes that serve requests are told their settings."""
 
 import argparse
+import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -23,6 +24,9 @@ __all__ = [
 ]
 
 T = TypeVar("T")
+
+# RFC 1123, as Kubernetes has it for namespaces.
+_LABEL = re.compile(r"[a-z0-9](?:[-a-z0-9]{0,61}[a-z0-9])?", re.ASCII)
 
 
 def twin_of(name: str) -> str:
@@ -87,10 +91,19 @@ def check_tls(cert: Path | None, key: Path | None, client_ca: Path | None) -> No
         raise KeywrightError("--client-ca needs TLS: give --tls-cert and --tls-key too")
 
 
-def check_namespaces(namespaces: tuple[str, ...], *, everywhere: bool) -> None:
-    """Raise KeywrightError if some namespaces are named and all are asked for."""
+def check_namespaces(
+    namespaces: tuple[str, ...],
+    *,
+    everywhere: bool = False,
+    named_by: str = "--namespace",
+    all_by: str = "--all-namespaces",
+) -> None:
+    """Raise KeywrightError for what no namespace can be called, or if some are named and all are asked for."""
+    for each in namespaces:
+        if not _LABEL.fullmatch(each):
+            raise KeywrightError(f"{named_by} {each!r} is not possible: use the name of a namespace, as in payments")
     if everywhere and namespaces:
-        raise KeywrightError("--namespace and --all-namespaces exclude each other: give one of them")
+        raise KeywrightError(f"{named_by} and {all_by} exclude each other: give one of them")
 
 
 def parse_positive(text: str) -> int:

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 
 from keywright.addresses import Tcp, parse_tcp
 from keywright.errors import KeywrightError
+from keywright.flags import check_namespaces
 
 __all__ = ["OperatorSettings", "add_arguments", "from_arguments"]
 
@@ -77,6 +78,8 @@ def from_arguments(arguments: argparse.Namespace, environment: Mapping[str, str]
 
     namespaces = several(arguments.namespace, "KEYWRIGHT_NAMESPACE")
     usage_namespaces = several(arguments.usage_namespace, "KEYWRIGHT_USAGE_NAMESPACE")
+    check_namespaces(namespaces)
+    check_namespaces(usage_namespaces, named_by="--usage-namespace")
     if usage_namespaces and not namespaces:
         raise KeywrightError("--usage-namespace belongs to --namespace: without it all namespaces are watched")
     listen = arguments.health_listen or environment.get("KEYWRIGHT_HEALTH_LISTEN") or "127.0.0.1:8082"

@@ -5,7 +5,6 @@ What goes out is a :class:`Verdict`. How the program was asked, and how it tells
 
 import asyncio
 import json
-import logging
 import math
 import time
 from collections.abc import Callable, Coroutine, Iterable, Sequence
@@ -13,6 +12,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from keywright.errors import KeywrightError
+from keywright.flags import check_namespaces
 from keywright.kube import credentials
 from keywright.kube.client import connect
 from keywright.verifier import verdicts
@@ -37,13 +37,11 @@ from keywright.verifier.rules.reading import read_rules
 from keywright.verifier.rules.rules import Rules
 from keywright.verifier.rules.targets import read_path
 from keywright.verifier.settings import LEAST_STALENESS, VerifierSettings
-from keywright.verifier.upkeep import publisher_for, reflectors_for
+from keywright.verifier.upkeep import publisher_for, reflectors_for, report_first_picture
 from keywright.verifier.usage import Publisher, Used
 from keywright.verifier.verdicts import Refusal
 
 __all__ = ["InProcess"]
-
-logger = logging.getLogger(__name__)
 
 FLUSH_SECONDS = 5.0
 
@@ -179,9 +177,7 @@ class InProcess:
                 started()
                 for watch in self._watches:
                     await watch.synced.wait()
-                for name in self._classes.missing():
-                    logger.warning("class %s does not exist: its keys are refused until it is created", name)
-                logger.info("in sync: %d keys", len(self._index.entries))
+                report_first_picture(self._settings.namespaces, self._classes, self._index)
         finally:
             # Nobody watches any more, so nothing is known any more.
             self._watches.clear()
@@ -206,8 +202,9 @@ def _open(paths: Sequence[str]) -> _FixedRules:
 
 
 def _check(settings: VerifierSettings, anonymous: Sequence[str], scopes: Sequence[str]) -> None:
-    if settings.all_namespaces and settings.namespaces:
-        raise KeywrightError("namespaces and all_namespaces exclude each other: give one of them")
+    check_namespaces(
+        settings.namespaces, everywhere=settings.all_namespaces, named_by="namespaces", all_by="all_namespaces"
+    )
     if settings.rules is not None and anonymous:
         raise KeywrightError("rules and anonymous exclude each other: write `allow: anonymous` into the rules file")
     if settings.max_staleness < LEAST_STALENESS:

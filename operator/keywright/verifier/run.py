@@ -20,7 +20,7 @@ from keywright.verifier.assembly import Verifier, assemble
 from keywright.verifier.http.listener import Address, listen, tls_context
 from keywright.verifier.owners.owners import CONCURRENT
 from keywright.verifier.settings import VerifierSettings
-from keywright.verifier.upkeep import publisher_for, reflectors_for
+from keywright.verifier.upkeep import publisher_for, reflectors_for, report_first_picture
 
 __all__ = ["run"]
 
@@ -85,7 +85,7 @@ async def _serve(settings: VerifierSettings) -> int:
         if over_grpc is not None:
             stack.push_async_callback(over_grpc, 0)
         logger.info("serving /verify on %s, health and metrics on %s", listener.address, admin.address)
-        settling = loop.create_task(_settle(verifier, watches))
+        settling = loop.create_task(_settle(verifier, watches, settings.namespaces))
         stopping = loop.create_task(stop.wait())
         stack.push_async_callback(cancel, [settling, stopping])
         await asyncio.wait({stopping, *tasks}, return_when=asyncio.FIRST_COMPLETED)
@@ -125,18 +125,16 @@ def _for_ever(verifier: Verifier, watches: Sequence[Reflector]) -> list[Coroutin
     ]
 
 
-async def _settle(verifier: Verifier, watches: Sequence[Reflector]) -> None:
+async def _settle(verifier: Verifier, watches: Sequence[Reflector], named: Sequence[str]) -> None:
     """Once in sync: say so, and take the picture out of the garbage collector's rounds, which would stop
     requests for as long as it takes to walk a hundred thousand entries.
     """
     for watch in watches:
         await watch.synced.wait()
-    for name in verifier.classes.missing():
-        logger.warning("class %s does not exist: its keys are refused until it is created", name)
     gc.collect()
     gc.freeze()
     gc.set_threshold(*USUALLY)
-    logger.info("in sync: %d keys", len(verifier.index.entries))
+    report_first_picture(named, verifier.classes, verifier.index)
 
 
 def _allow_descriptors(connections: int) -> None:

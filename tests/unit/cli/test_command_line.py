@@ -151,6 +151,9 @@ def test_where_else_verifiers_publish_belongs_to_chosen_namespaces() -> None:
     given = _settings("--namespace", "a", "--usage-namespace", "gateway")
     assert given.usage_namespaces == ("gateway",)
     assert _settings(KEYWRIGHT_NAMESPACE="a", KEYWRIGHT_USAGE_NAMESPACE="x,y").usage_namespaces == ("x", "y")
+    for flag in ("--namespace", "--usage-namespace"):
+        with pytest.raises(KeywrightError, match=rf"^{flag} 'A\*' is not possible: use the name of a namespace"):
+            _settings("--namespace", "a", flag, "A*")
     with pytest.raises(KeywrightError, match=r"^--usage-namespace belongs to --namespace"):
         _settings("--usage-namespace", "gateway")
 

@@ -80,6 +80,7 @@ def test_the_environment() -> None:
         "keys to a name": (["--listen", "console:1"], "without TLS"),
         "half of TLS": (["--tls-cert", "c"], "belong together"),
         "clients without TLS": (["--client-ca", "c"], "needs TLS"),
+        "no namespace": (["--namespace", "Payments"], "--namespace 'Payments' is not possible"),
         "one and all": (["--namespace", "a", "--all-namespaces"], "exclude each other"),
         "a proxy that says nothing": (["--proxy-from", "10.0.0.0/8"], "belong together"),
         "anybody's word": (["--proxy-user-header", "X-User"], "belong together"),

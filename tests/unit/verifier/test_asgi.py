@@ -321,7 +321,8 @@ async def test_an_error_after_the_answer_has_begun(cluster: Cluster) -> None:
     ("options", "message"),
     [
         ({"namespaces": "payments"}, "namespaces is a list: write \\['payments'\\]"),
-        ({"namespaces": ["a"], "all_namespaces": True}, "exclude each other"),
+        ({"namespaces": ["a"], "all_namespaces": True}, "namespaces and all_namespaces exclude each other"),
+        ({"namespaces": ["Payments"]}, "^namespaces 'Payments' is not possible: use the name of a namespace"),
         ({"rules": "rules.yaml", "anonymous": ["/healthz"]}, "rules and anonymous exclude each other"),
         ({"anonymous": ["healthz"]}, "anonymous: "),
         ({"scopes": ["Agents"]}, "'Agents' is no scope"),

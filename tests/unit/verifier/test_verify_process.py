@@ -182,10 +182,12 @@ async def test_without_an_api_server_it_waits_and_says_so(tmp_path: Path) -> Non
         assert await alone.stop() == 0
 
 
-async def test_a_missing_class_is_pointed_out(tmp_path: Path) -> None:
-    """A typo in --class is a line in the log, not a riddle of 401s."""
-    async with running(tmp_path, "--class", "gold", "--class", "standard") as verifier:
+async def test_a_class_or_namespace_of_another_name_is_pointed_out(tmp_path: Path) -> None:
+    """A typo in --class or --namespace is a line in the log, not a riddle of 401s."""
+    chosen = ("--class", "gold", "--class", "standard", "--namespace", "payment", "--namespace", "payments")
+    async with running(tmp_path, *chosen) as verifier:
         await verifier.until_logged("class gold does not exist")
+        await verifier.until_logged("namespace payment has no keys yet")
         assert (await verifier.present(KEY.text)).status == 200
 
 

@@ -141,6 +141,7 @@ def test_a_flag_wins_over_its_twin() -> None:
         (["--rate-limit-on-failure", "open"], "--rate-limit-on-failure"),
         (["--rate-limit-store", "redis://h", "--rate-limit-store-file", "f"], "--rate-limit-store-file"),
         (["--namespace", "a", "--all-namespaces"], "--namespace"),
+        *((["--namespace", name], "--namespace") for name in ("Payments", "a b", "../x", "a-", "x" * 64, "é")),
         (["--owner-cache", "5m1s"], "--owner-cache"),
         (["--owner-cache", "10"], "--owner-cache"),
         (["--introspect", "keys:*", "--introspect-caller", "a/b"], "--introspect"),
