@@ -20,6 +20,14 @@ def is_gone(kube: Kube, namespace: str, secret: str) -> bool:
     return kube.secret(namespace, secret) is None
 
 
+def states(kube: Kube, namespace: str, name: str) -> set[str]:
+    return {each["state"] for each in kube.get(namespace, name)["status"]["keys"]}
+
+
+def rotates_at(kube: Kube, namespace: str, name: str) -> datetime:
+    return datetime.fromisoformat(kube.get(namespace, name)["status"]["rotateAt"])
+
+
 def created(kube: Kube, namespace: str, name: str) -> None:
     """Create a key on an API server that has just started: for up to half a minute it may not have discovered the class
     that an admission policy asks for, and refuses (docs/decisions/0008).
@@ -65,6 +73,33 @@ def test_what_happened_while_the_operator_was_down_is_caught_up(
         assert own_admin.plain_key(namespace, "replaced") != before
         for name in ("expires", "revoked", "deleted"):
             eventually(partial(is_gone, own_admin, namespace, name), within=90)
+
+
+def test_a_rotation_goes_on_while_the_operator_is_down(
+    own_plane: ControlPlane, own_admin: Kube, make_namespace: Namespaces, tmp_path: Path
+) -> None:
+    """The verifier ends a replaced key by itself; the operator that comes back records it, and rotates what was due."""
+    namespace = make_namespace(own_admin)
+    with verifier(own_plane.kubeconfig, tmp_path / "v", namespaces=[namespace]) as (_, listen, _):
+        with operator(own_plane.kubeconfig, tmp_path / "first"):
+            own_admin.apikey(namespace, "retiring", rotation={"gracePeriod": "30s"})
+            own_admin.apikey(namespace, "due", rotation={"interval": "40s", "gracePeriod": "1h"})
+            for name in ("retiring", "due"):
+                own_admin.wait(namespace, name, Active="True")
+            old, before = (own_admin.plain_key(namespace, name) for name in ("retiring", "due"))
+            own_admin.patch(namespace, "retiring", {"spec": {"rotation": {"trigger": "1"}}})
+            eventually(lambda: states(own_admin, namespace, "retiring") == {"Current", "Retiring"})
+            new = own_admin.plain_key(namespace, "retiring")
+            eventually(lambda: get(listen, X_API_Key=new)[0] == 200)
+        assert own_admin.plain_key(namespace, "due") == before
+        eventually(lambda: get(listen, X_API_Key=old)[0] == 401, within=45)
+        assert get(listen, X_API_Key=new)[0] == 200
+        assert states(own_admin, namespace, "retiring") == {"Current", "Retiring"}
+        eventually(lambda: datetime.now(UTC) > rotates_at(own_admin, namespace, "due"), within=60)
+        with operator(own_plane.kubeconfig, tmp_path / "second"):
+            eventually(lambda: states(own_admin, namespace, "retiring") == {"Current"})
+            eventually(lambda: own_admin.plain_key(namespace, "due") != before)
+            eventually(lambda: states(own_admin, namespace, "due") == {"Current", "Retiring"})
 
 
 def test_a_restart_writes_nothing(

@@ -15,9 +15,9 @@ __all__ = ["PooledHasher"]
 class PooledHasher:
     """Hashes in a bounded pool. Waiting work queues up in order."""
 
-    def __init__(self, metrics: Metrics, threads: int | None = None) -> None:
+    def __init__(self, metrics: Metrics) -> None:
         self._metrics = metrics
-        self._pool = ThreadPoolExecutor(threads or os.cpu_count() or 1, thread_name_prefix="argon2")
+        self._pool = ThreadPoolExecutor(os.cpu_count() or 1, thread_name_prefix="argon2")
 
     async def hash(self, plain: str, parameters: Hashing) -> str:
         salt = secrets.token_bytes(hashing.SALT_BYTES)
