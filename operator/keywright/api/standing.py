@@ -12,16 +12,26 @@ from typing import Any
 from keywright.api.status import read_status
 from keywright.domain.apikey import Phase, Status, earliest
 from keywright.domain.conditions import ConditionStatus, ConditionType, find
-from keywright.domain.times import parse_instant
+from keywright.domain.times import find_instant, parse_instant
 from keywright.domain.usage import still_used
 
-__all__ = ["Standing", "Tone", "Uses", "describe_distance", "exact_uses", "read_standing", "round_span"]
+__all__ = [
+    "UNREADABLE_END",
+    "Standing",
+    "Tone",
+    "Uses",
+    "describe_distance",
+    "exact_uses",
+    "read_standing",
+    "round_span",
+]
 
 Uses = Mapping[str, datetime]
 """When verifiers last allowed a key, by ``namespace/name/keyId``."""
 
 
 # From twice its length on a unit is exact enough, as kubectl has it.
+UNREADABLE_END = "Failed (expiresAt cannot be read)"
 _UNITS = (("d", 86400), ("h", 3600), ("m", 60))
 
 
@@ -60,11 +70,8 @@ def exact_uses(usages: Iterable[Mapping[str, Any]]) -> dict[str, datetime]:
     newest: dict[str, datetime] = {}
     for usage in usages:
         for key, text in (usage.get("spec", {}).get("uses") or {}).items():
-            try:
-                at = parse_instant(text)
-            except ValueError:
-                continue
-            newest[key] = max(at, newest.get(key, at))
+            if (at := find_instant(text)) is not None:
+                newest[key] = max(at, newest.get(key, at))
     return newest
 
 
@@ -73,10 +80,14 @@ def read_standing(manifest: Mapping[str, Any], uses: Uses, now: datetime) -> Sta
     metadata, spec = manifest["metadata"], manifest.get("spec") or {}
     read = read_status(dict(manifest))
     status = _with_uses(read or Status(), f"{metadata['namespace']}/{metadata['name']}", uses, now)
-    end = earliest(parse_instant(spec["expiresAt"]) if spec.get("expiresAt") else None, status.expires_at)
+    asked = find_instant(spec.get("expiresAt"))
+    end = earliest(asked, status.expires_at)
     word, tone, is_over = _judge(manifest, status, end, now)
     if read is None:
         word, tone = "Failed (status cannot be read)", Tone.RED
+    elif spec.get("expiresAt") and asked is None and not is_over:
+        # Verifiers refuse a key whose end they cannot tell.
+        word, tone = UNREADABLE_END, Tone.RED
     return Standing(
         namespace=metadata["namespace"],
         name=metadata["name"],

@@ -3,10 +3,18 @@
 import re
 from datetime import UTC, datetime, timedelta
 
-__all__ = ["DURATION_PATTERN", "format_duration", "format_instant", "parse_duration", "parse_instant"]
+__all__ = [
+    "DURATION_PATTERN",
+    "find_instant",
+    "format_duration",
+    "format_instant",
+    "parse_duration",
+    "parse_instant",
+]
 
 # At least one part, in falling order. The look-ahead is Python's; the CRD says the same with minLength.
 DURATION_PATTERN = r"^([0-9]{1,4}d)?([0-9]{1,4}h)?([0-9]{1,4}m)?([0-9]{1,5}s)?$"
+TOO_LONG = timedelta(days=10_000)
 _DURATION = re.compile(r"(?:([0-9]{1,4})d)?(?:([0-9]{1,4})h)?(?:([0-9]{1,4})m)?(?:([0-9]{1,5})s)?", re.ASCII)
 
 
@@ -14,14 +22,17 @@ def parse_duration(text: str) -> timedelta:
     """Read a duration such as ``90d`` or ``1h30m``.
 
     Raises:
-        ValueError: if ``text`` is empty or not of that form.
+        ValueError: if ``text`` is empty, not of that form, or so long in sum that it could not be written in that form.
 
     """
     match = _DURATION.fullmatch(text)
     if match is None or not text:
         raise ValueError("a duration is days, hours, minutes and seconds in this order, as in 90d or 1h30m")
     days, hours, minutes, seconds = (int(part or 0) for part in match.groups())
-    return timedelta(days=days, hours=hours, minutes=minutes, seconds=seconds)
+    span = timedelta(days=days, hours=hours, minutes=minutes, seconds=seconds)
+    if span >= TOO_LONG:
+        raise ValueError("a duration is shorter than 10000d")
+    return span
 
 
 def parse_instant(text: str) -> datetime:
@@ -39,6 +50,14 @@ def parse_instant(text: str) -> datetime:
         return instant.astimezone(UTC)
     except OverflowError:
         raise ValueError("an instant lies between the years 1 and 9999 in UTC") from None
+
+
+def find_instant(text: object) -> datetime | None:
+    """Read what others wrote; ``None`` for what is no instant. Not all that the API server takes for one is."""
+    try:
+        return parse_instant(text) if isinstance(text, str) else None
+    except ValueError:
+        return None
 
 
 def format_duration(span: timedelta) -> str:

@@ -7,7 +7,7 @@ from typing import BinaryIO
 
 import click
 
-from keywright.api.standing import read_standing
+from keywright.api.standing import UNREADABLE_END, read_standing
 from keywright.api.status import read_status
 from keywright.domain import hashing
 from keywright.domain.apikey import KeyRecord, Status
@@ -151,6 +151,11 @@ def _judge(found: Manifest, status: Status, record: KeyRecord, key: PlainKey) ->
             return _refuse(f"deleted: {name} is being deleted: make a new ApiKey")
         case "Suspended":
             return _refuse(f"suspended: {name} is suspended: kubectl apikey resume {standing.name} accepts it again")
+        case word if word == UNREADABLE_END:
+            return _refuse(
+                f"no end: spec.expiresAt of {name} cannot be read, so verifiers refuse its keys: write it as in "
+                "2027-01-01T00:00:00Z"
+            )
     ends = [each for each in (record.expires_at, standing.expires_at) if each is not None]
     if ends and min(ends) <= now:
         return _refuse(

@@ -3,12 +3,11 @@
 from collections import Counter
 from collections.abc import Callable, Collection, Iterator, Mapping
 from dataclasses import dataclass
-from datetime import datetime
 from typing import NamedTuple
 
 from keywright.domain.apikey import RecordState
 from keywright.domain.reasons import Reason
-from keywright.domain.times import parse_instant
+from keywright.domain.times import find_instant
 from keywright.domain.usage import OnRecord, used_after_replacement
 from keywright.kube.client import Manifest
 from keywright.reconcile.ports import Ref
@@ -171,7 +170,7 @@ def _instants(status: Manifest) -> Mapping[str, float]:
     if status.get("revokedAt") is None:
         # Nothing lies ahead of a revoked key, although its end stays on record.
         named |= {"expiration": "expiresAt", "rotation": "rotateAt"}
-    read = {name: _instant(status.get(field)) for name, field in named.items()}
+    read = {name: find_instant(status.get(field)) for name, field in named.items()}
     return {name: at.timestamp() for name, at in read.items() if at is not None}
 
 
@@ -181,7 +180,7 @@ def _replaced(status: Manifest, said: OnRecord) -> Mapping[str, float]:
     found = [
         (end, use)
         for each in status.get("keys") or ()
-        if each["id"] in used and (end := _instant(each.get("expiresAt"))) and (use := said.keys[each["id"]])
+        if each["id"] in used and (end := find_instant(each.get("expiresAt"))) and (use := said.keys[each["id"]])
     ]
     if not found:
         return {}
@@ -198,16 +197,8 @@ def _on_record(status: Manifest) -> OnRecord:
     records = status.get("keys") or ()
     replaced_at = next((each.get("issuedAt") for each in records if each.get("state") == RecordState.CURRENT), None)
     return OnRecord(
-        last_used_at=_instant(status.get("lastUsedAt")),
-        keys={each["id"]: _instant(each.get("lastUsedAt")) for each in records},
+        last_used_at=find_instant(status.get("lastUsedAt")),
+        keys={each["id"]: find_instant(each.get("lastUsedAt")) for each in records},
         retiring=frozenset(each["id"] for each in records if each.get("state") == RecordState.RETIRING),
-        replaced_at=_instant(replaced_at),
+        replaced_at=find_instant(replaced_at),
     )
-
-
-def _instant(text: str | None) -> datetime | None:
-    """``None`` also for what the API server takes for an instant and Python does not; the operator never wrote it."""
-    try:
-        return parse_instant(text) if text is not None else None
-    except ValueError:
-        return None

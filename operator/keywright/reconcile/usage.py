@@ -14,10 +14,10 @@ import zlib
 from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
-from typing import Any, Protocol
+from typing import Protocol
 
 from keywright.domain import usage
-from keywright.domain.times import parse_instant
+from keywright.domain.times import find_instant
 from keywright.domain.usage import EVERY, News, OnRecord, Uses
 from keywright.kube.client import Manifest
 from keywright.kube.errors import ApiError
@@ -87,7 +87,7 @@ class UsagePicture:
             ref=Ref(metadata["namespace"], metadata["name"]),
             version=metadata["resourceVersion"],
             # A clock that is ahead must not keep its objects for ever.
-            stale_at=min(_instant(spec["renewedAt"]) or now, now) + STALE_AFTER,
+            stale_at=min(find_instant(spec["renewedAt"]) or now, now) + STALE_AFTER,
             raw=raw,
         )
         before = known.raw if known is not None else {}
@@ -147,7 +147,7 @@ class UsagePicture:
     def _note(self, key: str, text: str, now: datetime) -> None:
         namespace, _, rest = key.partition("/")
         name, _, key_id = rest.partition("/")
-        used_at = _instant(text)
+        used_at = find_instant(text)
         if used_at is None:
             return
         used_at = min(used_at, now.replace(microsecond=0))
@@ -179,10 +179,3 @@ def _ref(key: str) -> Ref:
 
 def _jitter(ref: Ref) -> timedelta:
     return timedelta(seconds=zlib.crc32(str(ref).encode()) % JITTER)
-
-
-def _instant(text: Any) -> datetime | None:
-    try:
-        return parse_instant(text)
-    except (ValueError, TypeError, AttributeError):
-        return None

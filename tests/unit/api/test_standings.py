@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from keywright.api.standing import Tone, describe_distance, exact_uses, read_standing
+from keywright.api.standing import UNREADABLE_END, Tone, describe_distance, exact_uses, read_standing
 from keywright.domain.apikey import Phase, RecordState, Status
 from keywright.domain.conditions import Condition
 from tests.unit.api.manifests import manifest
@@ -25,6 +25,8 @@ ACTIVE = Status(
     phase=Phase.ACTIVE, current_key_id=CURRENT.id, keys=(CURRENT,), conditions=(condition("Active", "True"),)
 )
 STALLED = replace(ACTIVE, phase=Phase.FAILED, conditions=(condition("Stalled", "True", "SecretMissing"),))
+# The API server takes it for a date-time.
+ODD_END = {"expiresAt": "2030-01-01T00:00:00+24:00"}
 WORKING = replace(STALLED, conditions=(*STALLED.conditions, condition("Active", "True")))
 
 
@@ -44,6 +46,8 @@ WORKING = replace(STALLED, conditions=(*STALLED.conditions, condition("Active", 
         (replace(ACTIVE, expires_at=NOW), {}, "Expired", Tone.RED, True),
         (replace(ACTIVE, expires_at=NOW), {"rotation": {}}, "Expired", Tone.RED, False),
         (replace(ACTIVE, expires_at=NOW), {"revoked": True}, "Revoked", Tone.RED, True),
+        (ACTIVE, ODD_END, UNREADABLE_END, Tone.RED, False),
+        (ACTIVE, ODD_END | {"revoked": True}, "Revoked", Tone.RED, True),
     ],
 )
 def test_the_newest_spec_and_the_time_decide(

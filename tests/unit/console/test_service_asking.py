@@ -141,3 +141,5 @@ def test_an_end_that_was_counted_from_the_first_request_is_as_asked() -> None:
     assert is_as_asked(first, again)
     assert not is_as_asked(again, first)
     assert not is_as_asked(to_manifest(new(), "ci", None, mark(ALICE, "ns", new(), "1")), again)
+    odd = first | {"spec": first["spec"] | {"expiresAt": "2030-01-01T00:00:00+24:00"}}
+    assert not is_as_asked(odd, first)

@@ -103,10 +103,11 @@ def test_odd_and_ended_keys_are_shown_too(found: dict[str, Any], status: str) ->
             datetime(2027, 1, 1, 0, 0, 0, 123456, UTC),
         ),
         ({}, datetime(2026, 1, 1, tzinfo=UTC)),
+        ({"lastTimestamp": "9999-12-31T23:59:59-23:59"}, datetime(2026, 1, 1, tzinfo=UTC)),
     ],
 )
 def test_events_of_anybody(times: dict[str, Any], at: datetime) -> None:
-    """Events have their time in one of three places, and may leave out the rest."""
+    """Events have their time in one of three places, or one that nobody can read, and may leave out the rest."""
     found = {"metadata": {"creationTimestamp": "2026-01-01T00:00:00Z"}, "message": f"see {PLAIN.text}"} | times
     event = view_event(found)
     assert (event.at, event.reason, event.count, event.is_warning) == (at, "", 1, False)

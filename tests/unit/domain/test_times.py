@@ -14,7 +14,8 @@ DURATIONS = {
     "10s": timedelta(seconds=10),
     "0s": timedelta(0),
     "1d1h1m1s": timedelta(days=1, hours=1, minutes=1, seconds=1),
-    "9999d9999h9999m99999s": timedelta(days=9999, hours=9999, minutes=9999, seconds=99999),
+    "9999d23h59m59s": timedelta(days=9999, hours=23, minutes=59, seconds=59),
+    "9000d9999h9999m99999s": timedelta(days=9000, hours=9999, minutes=9999, seconds=99999),
 }
 
 
@@ -33,6 +34,26 @@ def test_any_other_text_is_not_a_duration(text: str) -> None:
         ValueError, match=r"^a duration is days, hours, minutes and seconds in this order, as in 90d or 1h30m$"
     ):
         times.parse_duration(text)
+
+
+@pytest.mark.parametrize("text", ["9999d24h", "9999d9999h", "9999d23h59m60s"])
+def test_a_duration_that_could_not_be_written_down_is_refused(text: str) -> None:
+    """The form has room for four digits of days. What status could not say later is refused at once."""
+    with pytest.raises(ValueError, match=r"^a duration is shorter than 10000d$"):
+        times.parse_duration(text)
+
+
+@given(st.timedeltas(min_value=timedelta(0), max_value=timedelta(days=9999, hours=23, minutes=59, seconds=59)))
+def test_a_duration_is_read_back(span: timedelta) -> None:
+    """Whatever can be read can be written, and the other way round, but for the fraction of a second."""
+    whole = span - timedelta(microseconds=span.microseconds)
+    assert times.parse_duration(times.format_duration(whole)) == whole
+
+
+@pytest.mark.parametrize("odd", [None, 5, "", "2030-01-01T00:00:00+24:00", "2030-01-01", "9999-12-31T23:59:59-23:59"])
+def test_what_others_wrote_may_be_no_instant(odd: object) -> None:
+    assert times.find_instant(odd) is None
+    assert times.find_instant("2027-01-01T00:00:00Z") == datetime(2027, 1, 1, tzinfo=UTC)
 
 
 def test_an_instant_is_written_as_kubernetes_does() -> None:

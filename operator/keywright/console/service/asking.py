@@ -10,7 +10,7 @@ from typing import Any
 
 from keywright.console.callers.caller import Caller
 from keywright.console.service.wanted import NewKey
-from keywright.domain.times import format_duration, format_instant, parse_instant
+from keywright.domain.times import find_instant, format_duration, format_instant
 from keywright.kube.resources import APIKEYS
 
 __all__ = ["IDEMPOTENCY_ANNOTATION", "Mark", "default_owner", "is_as_asked", "mark", "to_manifest"]
@@ -103,8 +103,10 @@ def is_as_asked(found: dict[str, Any], manifest: dict[str, Any]) -> bool:
     wanted, spec = manifest["spec"], found["spec"]
     is_once = (spec.get("secret") or {}).get("delivery") == wanted["secret"]["delivery"]
     # A ttl that became an instant was nearer when the request came first.
-    end, latest = spec.get("expiresAt"), wanted.get("expiresAt")
-    ends = end == latest or (end is not None and latest is not None and parse_instant(end) <= parse_instant(latest))
+    end, latest = find_instant(spec.get("expiresAt")), find_instant(wanted.get("expiresAt"))
+    ends = spec.get("expiresAt") == wanted.get("expiresAt") or (
+        end is not None and latest is not None and end <= latest
+    )
     said = (each for each in _SAID if each in wanted or each in _RIGHTS)
     return is_once and ends and all(spec.get(each) == wanted.get(each) for each in said)
 

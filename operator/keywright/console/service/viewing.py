@@ -1,7 +1,7 @@
 """From objects of the API server to what a caller is shown. Pure."""
 
 from collections.abc import Mapping
-from datetime import UTC, datetime
+from datetime import datetime
 from typing import Any
 
 from keywright.api.apikey import read_spec
@@ -20,7 +20,7 @@ from keywright.console.service.views import (
 from keywright.domain.apikey import Delivery, KeyRecord, KeySpec
 from keywright.domain.keyclass import KeyClass
 from keywright.domain.plainkey import redact
-from keywright.domain.times import format_duration, parse_instant
+from keywright.domain.times import find_instant, format_duration
 from keywright.verifier.keys.acceptance import DEFAULT_HEADERS, DEFAULT_SCHEMES
 
 __all__ = ["Manifest", "view_class", "view_event", "view_key"]
@@ -76,12 +76,12 @@ def view_key(manifest: Manifest, uses: Uses, now: datetime) -> KeyView:
 
 def view_event(manifest: Manifest) -> EventView:
     """One Event. Those of others than the operator may leave out what they like."""
-    at = manifest.get("lastTimestamp") or manifest.get("eventTime") or manifest["metadata"]["creationTimestamp"]
+    said = (manifest.get("lastTimestamp"), manifest.get("eventTime"), manifest["metadata"]["creationTimestamp"])
     return EventView(
         reason=manifest.get("reason") or "",
         message=redact(manifest.get("message") or ""),
         is_warning=manifest.get("type") == "Warning",
-        at=parse_instant(at).astimezone(UTC),
+        at=next(at for each in said if (at := find_instant(each)) is not None),
         count=manifest.get("count") or 1,
     )
 
