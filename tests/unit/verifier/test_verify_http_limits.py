@@ -131,6 +131,5 @@ async def test_a_flood_on_one_connection_does_not_starve_another() -> None:
         served.verifier.index.put(api_key(record(KEY)))
         _, flood = await served.connect()
         flood.write(GOOD * 5000)
-        started = time.monotonic()
         assert (await served.present(KEY.text)).status == 200
-        assert time.monotonic() - started < 1
+        assert served.verifier.metrics.allowed < 2500
