@@ -9,6 +9,7 @@ import pytest
 from keywright.domain import hashing, plainkey
 from keywright.domain.plainkey import PlainKey
 from tests.support.kube import Kube, eventually, status_of
+from tests.support.people import refusal
 from tests.support.processes import Process
 
 pytestmark = pytest.mark.usefixtures("shared_operator")
@@ -377,6 +378,9 @@ def test_a_secret_that_may_not_be_written_is_told(admin: Kube, namespace: str) -
     admin.request("DELETE", f"{quotas}/none")
     admin.wait(namespace, "key", Active="True", Stalled="False", within=60)
 
+    # A quota holds once a controller has counted what there is.
+    secrets, another = f"/api/v1/namespaces/{namespace}/secrets", {"metadata": {"name": "another"}}
+    refusal(lambda: admin.request("POST", secrets, another, dryRun="All"), saying="exceeded quota")
 
 def test_the_default_class_is_that_of_the_first_look(admin: Kube, namespace: str) -> None:
     """A key that had to wait does not get a class that became the default meanwhile, whoever may use that one."""
