@@ -128,6 +128,9 @@ def test_a_leader_that_is_told_to_stop_hands_over_at_once(
     with pair(own_plane, namespace, tmp_path) as (leader, other):
         create(own_admin, namespace, names)
         eventually(lambda: all(each["status"]["phase"] == "Active" for each in own_admin.list(namespace)), within=60)
+        # Whoever stands by knows it too: what he learnt of after the lead was his, he would look at.
+        issued = "keywright_apikey_issue_timestamp_seconds{"
+        eventually(lambda: get(other.probes, "/metrics")[2].count(issued) == len(names))
         assert leader.process.stop() == 0
         assert until_leading(other) < 8
         lease = own_admin.request("GET", f"/apis/coordination.k8s.io/v1/namespaces/{namespace}/leases/operator")
