@@ -8,6 +8,7 @@ import pytest
 from keywright_local import ControlPlane
 from tests.support.kube import Kube, eventually
 from tests.support.people import allowed, grant, make_user, refused_change
+from tests.support.rights import await_right
 
 MakeClass = Callable[..., str]
 Patch = dict[str, Any]
@@ -99,7 +100,9 @@ FREE: dict[str, Patch] = {
 @pytest.fixture
 def on_call(plane: ControlPlane, admin: Kube, namespace: str) -> Iterator[Kube]:
     """Somebody who may change and delete ApiKeys, and nothing else."""
-    kube = make_user(plane, admin, namespace, f"on-call-of-{namespace}", ON_CALL)
+    user = f"on-call-of-{namespace}"
+    kube = make_user(plane, admin, namespace, user, ON_CALL)
+    await_right(admin, user, "patch", "apikeys", namespace=namespace)
     yield kube
     kube.close()
 

@@ -108,7 +108,7 @@ def test_two_hundred_cold_keys_after_a_restart(own_plane: ControlPlane, keys: No
         assert 0 < waiting <= 64
         assert figure(admin, "argon2_runs_total") == len(COLD)
         assert (probe.refused, probe.milliseconds(0.99) < SLOW_MS) == (0, True)
-        assert seconds < 60
+        assert seconds < 180
 
 
 def ask_until_served(listen: str, key: PlainKey) -> int:
@@ -133,8 +133,8 @@ def test_slow_clients_and_half_open_connections(own_plane: ControlPlane, keys: N
     with verifier(own_plane.kubeconfig, tmp_path / "log", *flags, namespaces=[NAMESPACE]) as (_, listen, admin):
         with Probe(listen, RIGHT.text) as probe:
             eventually(lambda: probe.taken)
-            slow = [connect(listen) for _ in range(40)]
             begun = time.monotonic()
+            slow = [connect(listen) for _ in range(40)]
             eventually(lambda: figure(admin, "connections_open") == 41)
             assert get(listen, X_API_Key=RIGHT.text)[0] == 503
             # Half of them say nothing at all, the others one byte a quarter of a second.

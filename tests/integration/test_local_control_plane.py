@@ -46,7 +46,7 @@ def kubectl(plane: ControlPlane, *arguments: str, kubeconfig: Path | None = None
     return subprocess.run(command, capture_output=True, text=True, check=False, timeout=60)
 
 
-def wait_until(is_met: Callable[[], bool], seconds: float = 20.0) -> bool:
+def wait_until(is_met: Callable[[], bool], seconds: float = 30.0) -> bool:
     deadline = time.monotonic() + seconds
     while not (met := is_met()) and time.monotonic() < deadline:
         time.sleep(0.05)
@@ -204,11 +204,11 @@ class TestStartAndEnd:
                 programs = set(processes_of(directory)) - {parent.pid, supervisor}
                 assert len(programs) == 3
                 os.kill(parent.pid if victim == "parent" else supervisor, signal.SIGKILL)
-                assert wait_until(lambda: programs.isdisjoint(processes_of(directory)), 10)
+                assert wait_until(lambda: programs.isdisjoint(processes_of(directory)))
             finally:
                 parent.kill()
         if victim == "parent":
-            assert wait_until(lambda: not directory.exists(), 10)
+            assert wait_until(lambda: not directory.exists())
 
     def test_shows_the_log_of_what_did_not_start(self, tmp_path: Path) -> None:
         """A failed start names the program, shows its last words and leaves nothing."""

@@ -20,7 +20,7 @@ def test_it_waits_for_crds_and_rights(tmp_path: Path) -> None:
         powerless = plane.kubeconfig_for("late", ["none"])
         command = [*OPERATOR, "--health-listen", probes]
         with start(command, kubeconfig=powerless, log=tmp_path / "log") as process:
-            eventually(lambda: "may not list apikeyclasses" in process.log)
+            eventually(lambda: "may not list apikeyclasses" in process.log, within=30)
             kube = Kube(plane.kubeconfig)
             binding = {
                 "metadata": {"name": "late"},
@@ -28,13 +28,15 @@ def test_it_waits_for_crds_and_rights(tmp_path: Path) -> None:
                 "subjects": [{"apiGroup": "rbac.authorization.k8s.io", "kind": "User", "name": "late"}],
             }
             kube.request("POST", "/apis/rbac.authorization.k8s.io/v1/clusterrolebindings", binding)
-            eventually(lambda: "keywright crds | kubectl apply -f -" in process.log)
+            eventually(lambda: "keywright crds | kubectl apply -f -" in process.log, within=30)
             install(plane)
             eventually(lambda: get(probes, "/readyz")[0] == 200, within=30)
             kube.apikey("default", "key")
             kube.wait("default", "key", Active="True")
+            # The API server shows a status before the operator has its answer.
+            issued = 'keywright_operator_transitions_total{reason="KeyIssued"} 1'
+            eventually(lambda: issued in get(probes, "/metrics")[2].splitlines())
             shown = get(probes, "/metrics")[2].splitlines()
-            assert 'keywright_operator_transitions_total{reason="KeyIssued"} 1' in shown
             assert "keywright_operator_apikeys 1" in shown
             assert any(line.startswith("keywright_apikey_issue_timestamp_seconds{") for line in shown)
             waiting = [line for line in process.log.splitlines() if "waiting:" in line]
@@ -49,7 +51,7 @@ def test_it_waits_for_an_api_server(plane: ControlPlane, tmp_path: Path) -> None
     kubeconfig = tmp_path / "kubeconfig"
     kubeconfig.write_text(closed)
     with start(OPERATOR, kubeconfig=kubeconfig, log=tmp_path / "log") as process:
-        eventually(lambda: "is not to be reached" in process.log)
+        eventually(lambda: "is not to be reached" in process.log, within=30)
         time.sleep(3)
         assert process.log.count("is not to be reached") == 1
         assert process.stop() == 0

@@ -130,7 +130,7 @@ def test_a_budget_survives_rotation(
         settled(listen, second)
         assert [ask(listen, each)[0] for each in (second, first, second)] == [200, 429, 429]
         admin.delete(namespace, "key")
-        eventually(lambda: admin.secret(namespace, "key") is None)
+        eventually(lambda: admin.secret(namespace, "key") is None, within=90)
         third = limited.issue(namespace, "key")
         settled(listen, third)
         assert ask(listen, third)[0] == 429
@@ -152,7 +152,8 @@ def test_a_spec_tightens_at_once(
     plane: ControlPlane, limited: Limited, admin: Kube, namespace: str, tmp_path: Path
 ) -> None:
     """Nobody has to accept what restricts."""
-    limited.create(HOUR)
+    # Of the class alone, more than are asked for.
+    limited.create(HOUR | {"requests": 1000})
     plain = limited.issue(namespace, "key")
     with verifying(plane, limited, tmp_path / "log") as (_, listen, _admin):
         settled(listen, plain)
@@ -253,6 +254,11 @@ def hammer(addresses: list[str], plain: str) -> tuple[list[tuple[float, float]],
     return sorted(passed), refused
 
 
+def count_away(process: Process) -> int:
+    """How often a verifier has said that the store went."""
+    return process.log.count("the rate limit store is away")
+
+
 def test_a_store_that_goes_away(
     plane: ControlPlane, limited: Limited, namespace: str, tmp_path: Path, store: Redis
 ) -> None:
@@ -272,6 +278,11 @@ def test_a_store_that_goes_away(
             until_up(admin_address)
         listens = {mode: listen for mode, (_, listen, _) in running.items()}
         assert [answered(listens[mode], plain)[0] for mode in ("open", "closed")] == [200] * 2
+        # On a busy machine the store may have been late or lost before.
+        for _, _, admin_address in running.values():
+            until_up(admin_address)
+        opened, losses = metric_by(running["open"][2], "open"), metric(running["open"][2], "limit_store_losses_total")
+        away = {mode: count_away(process) for mode, (process, _, _) in running.items()}
         server.kill()
         for _, _, admin_address in running.values():
             until_down(admin_address)
@@ -281,10 +292,10 @@ def test_a_store_that_goes_away(
         assert "ratelimit" not in unlimited[0][1]
         status, headers, body = ask(listens["closed"], plain)
         assert (status, headers["retry-after"], '"code": "unavailable"' in body) == (503, "1", True)
-        assert metric_by(running["open"][2], "open") == 10
-        assert metric(running["open"][2], "limit_store_losses_total") == 1
-        for process, _, _ in running.values():
-            assert process.log.count("the rate limit store is away") == 1
+        assert metric_by(running["open"][2], "open") == opened + 10
+        assert metric(running["open"][2], "limit_store_losses_total") == losses + 1
+        for mode, (process, _, _) in running.items():
+            assert count_away(process) == away[mode] + 1
         store.start()
         for _, _, admin_address in running.values():
             until_up(admin_address)
@@ -312,13 +323,14 @@ def test_a_store_that_hangs(
         try:
             assert ask(listen, plain)[0] == 200
             until_down(admin_address)
-            times = []
-            for _ in range(100):
+
+            def seconds() -> float:
                 before = time.monotonic()
                 assert ask(listen, plain)[0] == 200
-                times.append(time.monotonic() - before)
-            # Had each waited for its deadline, none would be below it.
-            assert sum(each < 0.02 for each in times) > 10
+                return time.monotonic() - before
+
+            # Had each waited for its deadline, none would be below it. On a busy machine many are not, all the same.
+            assert sum(each < 0.02 for each in (seconds() for _ in range(500))) > 10
         finally:
             server.popen.send_signal(signal.SIGCONT)
         until_up(admin_address)

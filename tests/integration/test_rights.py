@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +16,7 @@ from tests.support.audit import requests
 from tests.support.kube import Kube, eventually
 from tests.support.people import allowed, bind
 from tests.support.processes import get, operator, verifier
+from tests.support.rights import await_right
 
 
 @pytest.fixture
@@ -30,7 +32,8 @@ def as_user(plane: ControlPlane, admin: Kube, namespace: str) -> Callable[[str],
         }
         admin.request("POST", f"/apis/rbac.authorization.k8s.io/v1/namespaces/{namespace}/rolebindings", binding)
         kube = Kube(plane.kubeconfig_for(user))
-        eventually(lambda: may(kube, namespace, "get", "apikeys"), within=30, what=f"aggregated rights of {role}")
+        verb = "get" if role == "view" else "create"
+        eventually(lambda: may(kube, namespace, verb, "apikeys"), within=30, what=f"aggregated rights of {role}")
         return kube
 
     return make
@@ -99,17 +102,19 @@ def test_an_editor_manages_keys_but_not_their_status(as_user: Callable[[str], Ku
 def test_every_account_may_read_classes(plane: ControlPlane) -> None:
     """A class is policy, not a secret."""
     nobody = Kube(plane.kubeconfig_for("nobody"))
-    assert may(nobody, None, "list", "apikeyclasses")
+    eventually(lambda: may(nobody, None, "list", "apikeyclasses"))
     assert not may(nobody, "default", "list", "apikeys")
 
 
 def test_no_aggregated_role_may_write_status(admin: Kube) -> None:
     """Invariant 10, read from the roles as the API server has aggregated them."""
-    for name in ("view", "edit", "admin"):
+
+    def aggregated(name: str) -> list[dict[str, Any]]:
         role = admin.request("GET", f"/apis/rbac.authorization.k8s.io/v1/clusterroles/{name}")
-        ours = [rule for rule in role["rules"] if "keywright.dev" in rule.get("apiGroups", ())]
-        assert ours, f"{name} has aggregated nothing of ours"
-        for rule in ours:
+        return [rule for rule in role["rules"] if "keywright.dev" in rule.get("apiGroups", ())]
+
+    for name in ("view", "edit", "admin"):
+        for rule in eventually(partial(aggregated, name), what=f"{name} has aggregated nothing of ours"):
             assert "apikeys/status" not in rule["resources"]
             assert "*" not in rule["resources"] + rule["verbs"]
             assert not {"use", "grant", "adopt", "issue"} & set(rule["verbs"])
@@ -174,6 +179,17 @@ def test_accounts_hold_exactly_the_rights_they_use(
             }
             own_admin.request("POST", "/apis/rbac.authorization.k8s.io/v1/clusterrolebindings", binding)
     bind_lease(own_admin, namespace)
+    users = {name: f"system:serviceaccount:{namespace}:{name}" for name in ("operator", "verifier")}
+    for user, verb, resource, group in (
+        (users["operator"], "watch", "apikeys", "keywright.dev"),
+        (users["operator"], "watch", "apikeyclasses", "keywright.dev"),
+        (users["operator"], "create", "leases", "coordination.k8s.io"),
+        (users["verifier"], "watch", "apikeys", "keywright.dev"),
+        (users["verifier"], "watch", "apikeyclasses", "keywright.dev"),
+        (users["verifier"], "publish", "apikeyusages", "keywright.dev"),
+        (users["verifier"], "create", "subjectaccessreviews", "authorization.k8s.io"),
+    ):
+        await_right(own_admin, user, verb, resource, namespace=namespace, group=group)
     accounts = {name: own_plane.kubeconfig_for_service_account(namespace, name) for name in ("operator", "verifier")}
     own_admin.apikey(namespace, "abandoned")
     abandon(own_admin, namespace)
@@ -193,13 +209,16 @@ def test_accounts_hold_exactly_the_rights_they_use(
         # A use that creates an object, one that changes it, and an object that nobody renews.
         eventually(lambda: "lastUsedAt" in own_admin.get(namespace, "key")["status"], within=30)
         assert get(listen, "/verify/x", Authorization=f"Bearer {plain}")[0] == 200
-        eventually(lambda: any(each.verb == "patch" for each in requests(own_plane.audit_log)), within=30)
+        changed = (users["verifier"], "patch", "apikeyusages")
+        eventually(
+            lambda: any((each.user, each.verb, each.resource) == changed for each in requests(own_plane.audit_log)),
+            within=30,
+        )
         eventually(lambda: names(own_admin.list(namespace, "ApiKeyUsage")) != ["left-behind"])
         eventually(lambda: "left-behind" not in names(own_admin.list(namespace, "ApiKeyUsage")), within=30)
         own_admin.patch(namespace, "key", {"spec": {"revoked": True}})
         eventually(lambda: own_admin.secret(namespace, "key") is None)
-    for name in accounts:
-        user = f"system:serviceaccount:{namespace}:{name}"
+    for name, user in users.items():
         made = [each for each in requests(own_plane.audit_log) if each.user == user]
         assert [each for each in made if each.code in (401, 403)] == []
         used = {(each.verb, f"{each.resource}/{each.subresource}".rstrip("/")) for each in made}

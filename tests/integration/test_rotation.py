@@ -34,7 +34,7 @@ def test_a_trigger_rotates_with_an_overlap(
     issue: Callable[..., str], admin: Kube, namespace: str, verifying: str
 ) -> None:
     """Both keys pass during the grace period; then the old one is expired, without anybody's help; one event each."""
-    old = issue(rotation={"gracePeriod": "4s"})
+    old = issue(rotation={"gracePeriod": "10s"})
     eventually(lambda: get(verifying, X_API_Key=old)[0] == 200)
     admin.patch(namespace, "key", {"spec": {"rotation": {"trigger": "1"}}})
     new = rotated(admin, namespace, old)
@@ -45,7 +45,7 @@ def test_a_trigger_rotates_with_an_overlap(
     status, headers, _ = get(verifying, X_API_Key=old)
     assert status == 200
     assert "x-auth-key-expires" in headers
-    eventually(lambda: get(verifying, X_API_Key=old)[0] == 401, within=6)
+    eventually(lambda: get(verifying, X_API_Key=old)[0] == 401, within=12)
     assert get(verifying, X_API_Key=new)[0] == 200
     eventually(lambda: states(admin.get(namespace, "key")) == ["Current"])
     eventually(lambda: list(admin.events(namespace, "key")) == ["KeyIssued", "KeyRotated", "GracePeriodEnded"])
@@ -71,8 +71,8 @@ def test_an_annotation_rotates_with_its_own_grace(
     emergency = {"keywright.dev/rotate": "leak-1", "keywright.dev/rotate-grace": "0s"}
     admin.patch(namespace, "key", {"metadata": {"annotations": emergency}})
     new = rotated(admin, namespace, old)
-    eventually(lambda: get(verifying, X_API_Key=old)[0] == 401, within=1)
-    eventually(lambda: get(verifying, X_API_Key=new)[0] == 200, within=1)
+    eventually(lambda: get(verifying, X_API_Key=old)[0] == 401, within=5)
+    eventually(lambda: get(verifying, X_API_Key=new)[0] == 200)
     assert states(admin.get(namespace, "key")) == ["Current"]
     admin.patch(namespace, "key", {"spec": {"rotation": {"trigger": "usual"}}})
     newest = rotated(admin, namespace, new)
@@ -82,11 +82,11 @@ def test_an_annotation_rotates_with_its_own_grace(
 
 def test_an_interval_rotates_by_itself(issue: Callable[..., str], admin: Kube, namespace: str) -> None:
     """rotateAt is told in status, and kept."""
-    old = issue(rotation={"interval": "4s", "gracePeriod": "1h"})
+    old = issue(rotation={"interval": "8s", "gracePeriod": "1h"})
     status = admin.get(namespace, "key")["status"]
     due = datetime.fromisoformat(status["rotateAt"])
-    assert due - datetime.fromisoformat(status["issuedAt"]) == timedelta(seconds=4)
-    rotated(admin, namespace, old)
+    assert due - datetime.fromisoformat(status["issuedAt"]) == timedelta(seconds=8)
+    rotated(admin, namespace, old, within=30)
     assert datetime.now(due.tzinfo) >= due
 
 
@@ -128,7 +128,8 @@ def test_a_client_never_notices(issue: Callable[..., str], admin: Kube, namespac
         for trigger in ("1", "2", "3"):
             admin.patch(namespace, "key", {"spec": {"rotation": {"trigger": trigger}}})
             key = rotated(admin, namespace, key)
-            time.sleep(0.3)
+            called = len(statuses)
+            eventually(lambda n=called: len(statuses) > n + 7)  # type: ignore[misc]
     finally:
         stop.set()
         client.join()
@@ -180,9 +181,12 @@ def test_a_trigger_brings_a_lost_secret_back(issue: Callable[..., str], admin: K
     admin.wait(namespace, "key", Stalled="False", Ready="True")
 
 
-def test_a_ninth_key_is_refused(issue: Callable[..., str], admin: Kube, namespace: str) -> None:
+def test_a_ninth_key_is_refused(
+    issue: Callable[..., str], admin: Kube, namespace: str, make_class: Callable[..., str]
+) -> None:
     """Eight keys may work at once; the next rotation waits, says so, and comes when the first of them ends."""
-    plain = issue(rotation={"gracePeriod": "1h"})
+    # All of them are there before the first one ends, also on a machine that is slow to hash.
+    plain = issue(className=make_class(**CHEAP), rotation={"gracePeriod": "1h"})
     first = {"keywright.dev/rotate": "first", "keywright.dev/rotate-grace": "40s"}
     admin.patch(namespace, "key", {"metadata": {"annotations": first}})
     plain = rotated(admin, namespace, plain)

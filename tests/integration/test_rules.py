@@ -195,8 +195,8 @@ def test_a_missing_file_is_waited_for(plane: ControlPlane, reader: str, tmp_path
     rules = tmp_path / "rules.yaml"
     flags = ("--rules", str(rules))
     with verifier(plane.kubeconfig, tmp_path / "log", *flags, ready=False) as (_, listen, admin):
-        eventually(lambda: "no rules yet" in get(admin, "/readyz")[2])
-        assert get(listen, "/verify/healthz")[0] == 503
+        eventually(lambda: "no rules yet" in get(admin, "/readyz")[2], within=30)
+        eventually(lambda: get(listen, "/verify/healthz")[0] == 503)
         assert get(listen, "/verify/elsewhere", X_API_Key=reader)[0] == 503
         rules.write_text(RULES)
         eventually(lambda: get(admin, "/readyz")[0] == 200)

@@ -14,8 +14,9 @@ from keywright_local import ControlPlane
 from tests.integration.conftest import Namespaces
 from tests.support.audit import Request, requests
 from tests.support.kube import Kube, Manifest, eventually
-from tests.support.people import bind, grant, refusal, succeeds
+from tests.support.people import allowed, bind, grant, refusal, succeeds
 from tests.support.processes import Process, get, operator, verifier
+from tests.support.rights import await_right
 
 BUSY = 500
 SOON = ("--usage-interval", "1s")
@@ -34,8 +35,12 @@ def account(plane: ControlPlane, admin: Kube, namespace: str, folder: Path, *rol
     """A service account with these roles in its namespace; its kubeconfig says which that is, as in a pod."""
     made = {"metadata": {"name": "verifier", "namespace": namespace}}
     admin.request("POST", f"/api/v1/namespaces/{namespace}/serviceaccounts", made)
+    user = f"system:serviceaccount:{namespace}:verifier"
     for role in roles:
-        bind(admin, namespace, f"system:serviceaccount:{namespace}:verifier", role)
+        bind(admin, namespace, user, role)
+    # It knows of the last binding, so it knows of those before.
+    asked = ("publish", "apikeyusages") if "keywright-usage-publisher" in roles else ("watch", "apikeys")
+    await_right(admin, user, *asked, namespace=namespace)
     config = json.loads(plane.kubeconfig_for_service_account(namespace, "verifier").read_text())
     config["contexts"][0]["context"]["namespace"] = namespace
     kubeconfig = folder / "kubeconfig"
@@ -102,8 +107,8 @@ def test_a_use_is_published_and_gets_into_status_once_an_hour(
         assert uses(admin, namespace)[path_of(admin, namespace, "key")] > first
         assert len(status_writes(plane, namespace)) == written
         assert "keywright_verifier_argon2_runs_total 1\n" in get(probes, "/metrics")[2]
-    published_by = [each for each in requests(plane.audit_log) if each.resource == "apikeyusages"]
-    assert [each.verb for each in published_by if each.namespace == namespace].count("create") == 1
+    made = [each for each in requests(plane.audit_log) if each.resource == "apikeyusages" and each.code < 300]
+    assert [each.verb for each in made if each.namespace == namespace].count("create") == 1
 
 
 def last_used(kube: Kube, namespace: str, name: str = "key") -> Manifest | None:
@@ -193,11 +198,11 @@ def test_only_verifiers_publish(plane: ControlPlane, admin: Kube, namespace: str
         grant(admin, namespace, user, "*", verb)
     bind(admin, namespace, user, "view")
     kube = Kube(plane.kubeconfig_for(user))
-    assert "only verifiers" in refusal(lambda: report(kube, namespace, "forged", {}))
+    assert refusal(lambda: report(kube, namespace, "forged", {}), saying="only verifiers")
     report(admin, namespace, "real", {})
     patch = {"spec": {"uses": {"a/b/000000000000": "2026-01-01T00:00:00Z"}}}
-    message = refusal(lambda: kube.patch(namespace, "real", patch, kind="ApiKeyUsage"))
-    assert "only verifiers" in message
+    assert refusal(lambda: kube.patch(namespace, "real", patch, kind="ApiKeyUsage"), saying="only verifiers")
+    allowed(lambda: kube.list(namespace, "ApiKeyUsage"))
     assert [each["metadata"]["name"] for each in kube.list(namespace, "ApiKeyUsage")] == ["real"]
     grant(admin, namespace, user, "apikeyusages", "publish")
     eventually(lambda: succeeds(lambda: report(kube, namespace, "allowed", {})), within=30)
@@ -266,34 +271,38 @@ def test_many_busy_keys_cost_few_writes(
     namespace = make_namespace(own_admin)
     cheap = {"hashing": {"algorithm": "sha256"}}
     own_admin.create({"kind": "ApiKeyClass", "metadata": {"name": "usage-cheap"}, "spec": cheap})
+    publishing = account(own_plane, own_admin, namespace, tmp_path, "keywright-verifier", "keywright-usage-publisher")
     with operator(own_plane.kubeconfig, tmp_path / "a"):
         for number in range(BUSY):
             own_admin.apikey(namespace, f"key-{number}", className="usage-cheap")
-        eventually(lambda: all(each["status"]["phase"] == "Active" for each in own_admin.list(namespace)), within=120)
+        eventually(lambda: all(each["status"]["phase"] == "Active" for each in own_admin.list(namespace)), within=300)
         plains = [own_admin.plain_key(namespace, f"key-{number}") for number in range(BUSY)]
     often = ("--class", "usage-cheap", "--usage-interval", "15s")
-    rested = len(status_writes(own_plane, namespace))
+    rested, began = len(status_writes(own_plane, namespace)), time.monotonic()
     with (
         operator(own_plane.kubeconfig, tmp_path / "b"),
-        verifier(own_plane.kubeconfig, tmp_path / "v", *often, namespaces=[namespace]) as (
+        verifier(publishing, tmp_path / "v", *often, namespaces=[namespace]) as (
             _,
             listen,
             _admin,
         ),
     ):
         eventually(lambda: ask(listen, plains[-1]), within=30)
-        began = time.monotonic()
-        while time.monotonic() - began < 45:
+        enough = time.monotonic() + 45
+        while time.monotonic() < enough:
             for plain in plains:
                 assert ask(listen, plain)
+        eventually(lambda: len(uses(own_admin, namespace)) == BUSY, within=30)
         folded = len(status_writes(own_plane, namespace)) - rested
-        assert 0 < folded < 20
-        published = uses(own_admin, own_plane_namespace(own_admin))
-        assert len(published) == BUSY
         writes = [
-            each for each in requests(own_plane.audit_log) if each.resource == "apikeyusages" and each.verb in WRITES
+            each
+            for each in requests(own_plane.audit_log)
+            if (each.resource, each.namespace) == ("apikeyusages", namespace) and each.verb in WRITES
         ]
-        assert len(writes) <= 5
+        seconds = time.monotonic() - began
+        assert 0 < folded < 20 * max(1.0, seconds / 60)
+        # Attempts of an interval come up to a tenth earlier.
+        assert 0 < len(writes) <= 1 + seconds / (15 * 0.9)
     before = len(status_writes(own_plane, namespace))
     known = {each["metadata"]["name"] for each in own_admin.list(namespace) if "lastUsedAt" in each["status"]}
     with operator(own_plane.kubeconfig, tmp_path / "c"):
@@ -303,10 +312,3 @@ def test_many_busy_keys_cost_few_writes(
 
 
 WRITES = ("create", "update", "patch")
-
-
-def own_plane_namespace(kube: Kube) -> str:
-    """Where a verifier with the administrator's kubeconfig publishes."""
-    (each,) = kube.list(None, "ApiKeyUsage")
-    namespace: str = each["metadata"]["namespace"]
-    return namespace

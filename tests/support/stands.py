@@ -36,7 +36,7 @@ def standing(kind: Kind, folder: Path, kubeconfig: Path, *flags: str, ready: boo
         backend() as behind,
         verifier(kubeconfig, folder / "verifier.log", *meeting, *flags, ready=ready) as (judge, _listen, admin),
     ):
-        eventually(lambda: get(admin, "/healthz")[0] == 200)
+        eventually(lambda: get(admin, "/healthz")[0] == 200, within=30)
         with run(kind, folder / "proxy", backend=behind.address, verifier=replaced) as (proxy, address):
             yield Stand(kind=kind, address=address, proxy=proxy, verifier=judge, backend=behind)
 

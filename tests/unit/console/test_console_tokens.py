@@ -62,7 +62,7 @@ async def test_no_more_are_remembered_than_so_many() -> None:
 async def test_what_is_nobody_s_forgets_nobody() -> None:
     """Whoever makes tokens up has nobody else's reviewed again."""
     async with serving() as (server, client):
-        tokens = Tokens(client)
+        tokens = Tokens(client, clock=lambda: 0.0)
         server.answers.append(review("alice"))
         assert (await tokens.identify(TOKEN)).user == "alice"
         for number in range(MOST_KEPT + 10):

@@ -15,7 +15,7 @@ from keywright.verifier.rules.originals import Source
 from keywright.verifier.settings import VerifierSettings
 from keywright.verifier.verdicts import INVALID, MALFORMED_MISTYPED
 from tests.unit.verifier.builders import CHEAP, api_key, at, mint, record, with_other_secret
-from tests.unit.verifier.wire import Served, serving
+from tests.unit.verifier.wire import Served, serving, until
 
 KEY, OTHER = mint(1), mint(2)
 TRACE = "4bf92f3577b34da6a3ce929d0e0e4736"
@@ -269,7 +269,7 @@ async def test_a_flood_is_summarised(log: Log) -> None:
         raw = b"GET /verify HTTP/1.1\r\nHost: v\r\nX-API-Key: nonsense\r\n\r\n"
         writer.write(raw * (LINES_A_SECOND + 30))
         await served.ask()
-        await asyncio.sleep(0.2)
+        await until(lambda: max(audit._counts.values()) == LINES_A_SECOND + 30)
         audit.summarise()
         lines = await log.lines(LINES_A_SECOND + 2)
         assert audit.summarised == 30

@@ -7,7 +7,7 @@ import pytest
 
 from keywright.verifier.http.request import Limits
 from tests.unit.verifier.builders import api_key, mint, record
-from tests.unit.verifier.wire import PATIENCE, read_reply, serving
+from tests.unit.verifier.wire import PATIENCE, read_reply, serving, until
 
 KEY = mint()
 GOOD = b"GET /verify HTTP/1.1\r\nHost: v\r\nX-API-Key: %b\r\n\r\n" % KEY.text.encode()
@@ -56,7 +56,7 @@ async def test_a_head_has_to_end_in_time() -> None:
             await asyncio.sleep(0.02)
         reply = await read_reply(reader)
         assert reply.status == 408
-        assert time.monotonic() - started < 2
+        assert time.monotonic() - started < PATIENCE
 
 
 async def test_who_says_nothing_is_closed() -> None:
@@ -69,8 +69,7 @@ async def test_who_says_nothing_is_closed() -> None:
         async with asyncio.timeout(PATIENCE):
             assert await silent.read() == b""
             assert await asked.read() == b""
-        await asyncio.sleep(0.05)
-        assert not served.hub.connections
+        await until(lambda: not served.hub.connections)
 
 
 async def test_who_does_not_hang_up_after_the_end_is_cut_off() -> None:
@@ -90,7 +89,7 @@ async def test_connections_are_capped() -> None:
         refused = await served.send_until_close(b"")
         assert refused.startswith(b"HTTP/1.1 503 Service Unavailable\r\nConnection: close\r\n")
         kept[0][1].close()
-        await asyncio.sleep(0.05)
+        await until(lambda: len(served.hub.connections) == 2)
         assert (await served.ask()).status == 401
 
 
@@ -106,7 +105,7 @@ async def test_who_does_not_take_answers_gets_no_more() -> None:
                     writer.write(GOOD * 1000)
                     await writer.drain()
                     assert len(served.hub.connections) <= 1
-        assert not served.hub.connections
+        await until(lambda: not served.hub.connections)
 
 
 async def test_a_slow_reader_gets_everything_in_order() -> None:
@@ -132,6 +131,5 @@ async def test_a_flood_on_one_connection_does_not_starve_another() -> None:
         served.verifier.index.put(api_key(record(KEY)))
         _, flood = await served.connect()
         flood.write(GOOD * 5000)
-        started = time.monotonic()
         assert (await served.present(KEY.text)).status == 200
-        assert time.monotonic() - started < 1
+        assert served.verifier.metrics.allowed < 2500

@@ -9,7 +9,7 @@ from keywright.verifier.limits.limiter import Limiter, OnFailure
 from keywright.verifier.limits.limits import Charged, Quota
 from keywright.verifier.metrics import LimitedBy
 from tests.unit.verifier.builders import api_key, api_key_class, mint, record, with_other_secret
-from tests.unit.verifier.wire import Reply, Served
+from tests.unit.verifier.wire import Reply, Served, until
 
 KEY = mint()
 LIMITS = [{"name": "burst", "requests": 3, "window": "1h"}, {"name": "day", "requests": 50, "window": "24h"}]
@@ -170,9 +170,11 @@ class Store:
 
     def __init__(self) -> None:
         self.is_up = True
+        self.is_asked = False
         self.answer: asyncio.Future[Charged | None] = asyncio.get_running_loop().create_future()
 
     def charge(self, quota: Quota) -> asyncio.Future[Charged | None] | None:
+        self.is_asked = True
         return self.answer if self.is_up else None
 
     async def keep_connected(self) -> None:
@@ -203,8 +205,9 @@ async def test_a_store_is_asked_once(served: Served, shared: Limiter) -> None:
 async def test_a_class_that_goes_while_the_store_is_asked(served: Served, shared: Limiter) -> None:
     """The request was judged before; it gets its answer."""
     assert isinstance(shared._store, Store)
+    store = shared._store
     asking = asyncio.ensure_future(served.present(KEY.text))
-    await asyncio.sleep(0.05)
+    await until(lambda: store.is_asked)
     served.verifier.classes.put(api_key_class("other", is_default=True))
     shared._store.answer.set_result(Charged(0, (1, 7, 40, 9)))
     assert (await asking).status == 200

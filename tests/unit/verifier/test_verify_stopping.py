@@ -9,24 +9,35 @@ import pytest
 from keywright.domain import hashing
 from keywright.verifier.keys.engine import Engine
 from tests.unit.verifier.builders import CHEAP, api_key, mint, record
-from tests.unit.verifier.wire import Served, read_reply
+from tests.unit.verifier.wire import Served, read_reply, until
 
 KEY = mint()
 GOOD = b"GET /verify HTTP/1.1\r\nHost: v\r\nX-API-Key: %b\r\n\r\n" % KEY.text.encode()
 
 
+def has_half_a_head(served: Served) -> bool:
+    """Whether the verifier has read a head that is not over."""
+    return any(each._rest and not each._holds for each in served.hub.connections)
+
+
 async def test_what_is_under_way_finishes(served: Served, monkeypatch: pytest.MonkeyPatch) -> None:
     """A key that is being proven, and a head that is half there, are answered; each says that it is the last."""
-    opened = threading.Event()
+    begun, opened = threading.Event(), threading.Event()
     verify: Callable[[str, str], bool] = hashing.verify
-    monkeypatch.setattr(hashing, "verify", lambda stored, plain: opened.wait(5) and verify(stored, plain))
+
+    def wait_and_verify(stored: str, plain: str) -> bool:
+        begun.set()
+        return opened.wait(5) and verify(stored, plain)
+
+    monkeypatch.setattr(hashing, "verify", wait_and_verify)
     served.verifier.index.put(api_key(record(KEY, hashed=CHEAP)))
     proving, writer = await served.connect()
     writer.write(GOOD + GOOD)
     half, half_writer = await served.connect()
     half_writer.write(b"GET /verify HTTP/1.1\r\n")
     idle, _ = await served.connect()
-    await asyncio.sleep(0.05)
+    await until(begun.is_set)
+    await until(lambda: len(served.hub.connections) == 3 and has_half_a_head(served))
     stopping = asyncio.create_task(served.hub.stop(5))
     assert await idle.read() == b""
     late = await served.send_until_close(b"")
@@ -46,7 +57,7 @@ async def test_what_does_not_finish_is_cut_off(served: Served) -> None:
     """The time to stop is bounded, whatever a client does."""
     reader, writer = await served.connect()
     writer.write(b"GET /verify HTTP/1.1\r\n")
-    await asyncio.sleep(0.05)
+    await until(lambda: has_half_a_head(served))
     async with asyncio.timeout(2):
         await served.hub.stop(0.1)
     with pytest.raises((ConnectionError, asyncio.IncompleteReadError)):

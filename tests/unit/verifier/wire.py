@@ -3,7 +3,7 @@
 import asyncio
 import json
 import time
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass, field
 from typing import Any
@@ -57,6 +57,13 @@ class Reply:
     def code(self) -> str:
         code: str = self.problem["code"]
         return code
+
+
+async def until(look: Callable[[], object]) -> None:
+    """Wait until it is so: what a client has sent is read some turns of the loop later, on a busy machine many."""
+    async with asyncio.timeout(PATIENCE):
+        while not look():
+            await asyncio.sleep(0.005)
 
 
 async def read_reply(reader: asyncio.StreamReader, *, is_head: bool = False) -> Reply:
