@@ -55,7 +55,7 @@ def keys(admin: Kube, namespace: str) -> str:
     return f"/v1/namespaces/{namespace}/keys"
 
 
-def once(ask: Callable[[], Answer], status: int) -> Answer:
+def once(ask: Callable[[], Answer], status: int, *, within: float = 30) -> Answer:
     """The answer with this status, once it is given: roles and keys become known some time after they are made."""
 
     def look() -> Answer | None:
@@ -64,7 +64,7 @@ def once(ask: Callable[[], Answer], status: int) -> Answer:
 
     last: list[Answer] = []
     try:
-        found = eventually(look, within=30)
+        found = eventually(look, within=within)
     except AssertionError:
         raise AssertionError(f"no {status}, but {last[-1]}") from None
     assert found is not None
@@ -108,8 +108,8 @@ def test_a_token_acts_as_its_account(
 def test_a_token_of_somebody_without_rights(service: Console, admin: Kube, namespace: str, keys: str) -> None:
     """He is known and may nothing: 403, as kubectl would say."""
     token = make_account(admin, namespace, "nobody")
-    answer = service.ask("GET", keys, token=token)
-    assert (answer.status, answer.code) == (403, "forbidden")
+    answer = once(lambda: service.ask("GET", keys, token=token), 403)
+    assert answer.code == "forbidden"
 
 
 def test_a_key_acts_as_its_owner(
@@ -171,7 +171,8 @@ def test_a_revoked_key(service: Console, admin: Kube, namespace: str, keys: str,
     admin.patch(namespace, "key", {"spec": {"revoked": True}})
     assert once(lambda: service.ask("GET", keys, token=plain), 401).code == "revoked_key"
     admin.delete(namespace, "key")
-    assert once(lambda: service.ask("GET", keys, token=plain), 401).body["detail"] == "This API key is not known here."
+    unknown = "This API key is not known here."
+    eventually(lambda: service.ask("GET", keys, token=plain).body["detail"] == unknown)
 
 
 def test_a_mistyped_key_is_not_shown_to_the_api_server(
@@ -184,8 +185,9 @@ def test_a_mistyped_key_is_not_shown_to_the_api_server(
     for each in (plain[:-1], changed, f'"{plain}"', plain + "."):
         answer = service.ask("GET", keys, token=each)
         assert (answer.status, answer.code) == (401, "malformed_key")
+    assert reviews(plane) == before
     assert service.ask("GET", keys, token="no-key-and-no-token").status == 401
-    assert reviews(plane) == before + 1
+    assert reviews(plane) > before
 
 
 def reviews(plane: ControlPlane) -> int:
@@ -203,7 +205,8 @@ def test_a_token_that_is_over(service: Console, plane: ControlPlane, admin: Kube
     assert service.ask("GET", keys, token=token).status == 200
     assert reviews(plane) <= before + 1
     admin.delete_secret(namespace, "bound")
-    answer = once(lambda: service.ask("GET", keys, token=token), 401)
+    # The key service and the API server each remember for ten seconds whose it was.
+    answer = once(lambda: service.ask("GET", keys, token=token), 401, within=60)
     assert (answer.code, 'error="invalid_token"' in answer.fields["www-authenticate"]) == ("invalid_key", True)
 
 
@@ -264,12 +267,12 @@ def test_forged_headers(
     ],
 )
 def test_whom_a_proxy_cannot_vouch_for(
-    proxied: Console, plane: ControlPlane, keys: str, user: str, groups: str
+    proxied: Console, plane: ControlPlane, namespace: str, keys: str, user: str, groups: str
 ) -> None:
     """Nobody of the cluster itself: 403, and the API server is not asked."""
     answer = proxied.ask("GET", keys, headers={"X-Forwarded-User": user, "X-Forwarded-Groups": groups})
     assert (answer.status, answer.code) == (403, "forbidden")
-    assert not [each for each in requests(plane.audit_log) if each.acting_as == user]
+    assert not [each for each in requests(plane.audit_log) if (each.user, each.namespace) == (SERVICE, namespace)]
 
 
 def test_two_callers_at_once(

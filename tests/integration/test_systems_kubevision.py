@@ -29,7 +29,7 @@ from tests.support.installed_system import (
     run_script,
     verifying,
 )
-from tests.support.kube import Kube, eventually, status_of
+from tests.support.kube import Kube, eventually
 from tests.support.kubectl import apikey, at_terminal
 from tests.support.people import RBAC, allowed, bind
 from tests.support.pods import container_of
@@ -125,7 +125,7 @@ def test_a_change_of_the_owners_roles_changes_the_key(kubevision: InstalledSyste
     assert code_of(kubevision.ask(staging, bobs, **SCHEME)) == "forbidden"
     kubevision.kube.request("DELETE", f"{RBAC}/clusterrolebindings/staging-viewer")
     kubevision.becomes(staging, alices, "forbidden", **SCHEME)
-    assert kubevision.ask(PROD, alices, **SCHEME).status == 200
+    kubevision.becomes(PROD, alices, "allowed", **SCHEME)
 
 
 def assign(kubevision: InstalledSystem, name: str, cluster: str, verb: str) -> None:
@@ -183,14 +183,16 @@ def test_the_audit_log_names_owner_and_key(kubevision: InstalledSystem) -> None:
     """Of what is allowed, and of what a proven key is refused."""
     plain = issue(kubevision, "audited", displayName="Alice's terminal")
     kubevision.becomes(PROD, plain, "allowed", **SCHEME)
-    kubevision.ask("/api/clusters/audited-elsewhere", plain, **SCHEME)
+    kubevision.becomes("/api/clusters/audited-elsewhere", plain, "forbidden", **SCHEME)
     kubevision.kube.patch(HERS, "audited", {"spec": {"revoked": True}})
     kubevision.becomes(PROD, plain, "revoked_key", **SCHEME)
     key_id = kubevision.kube.get(HERS, "audited")["status"]["currentKeyId"]
 
     def lines() -> list[dict[str, Any]] | None:
-        found = [each for each in kubevision.audit_lines() if each.get("key") == f"{HERS}/audited"]
+        # Alice's budget is that of all her keys, and may be used up for a while.
         codes = {"allowed", "forbidden", "revoked_key"}
+        about = [each for each in kubevision.audit_lines() if each.get("key") == f"{HERS}/audited"]
+        found = [each for each in about if each["code"] in codes]
         return found if {each["code"] for each in found} == codes else None
 
     for each in eventually(lines):
@@ -218,7 +220,7 @@ def test_no_request_passes_once_one_was_refused(kubevision: InstalledSystem, tmp
         asking.forget()
         eventually(lambda: asking.count() > 20, within=30)
         kubevision.kube.patch(HERS, "in-flight", {"spec": {"revoked": True}})
-        eventually(lambda: asking.last() == {401}, within=10)
+        eventually(lambda: asking.last() == {401}, within=30)
         seen = asking.count()
         eventually(lambda: asking.count() > seen + 100, within=30)
     answers = asking.answers()
@@ -276,8 +278,8 @@ class Asking:
         return len(self.answers())
 
     def last(self) -> set[int]:
-        """What each client was answered last."""
-        return {answers[-1].status for answers in self._answers if answers}
+        """What each client was answered last, 0 if nothing yet."""
+        return {answers[-1].status if answers else 0 for answers in self._answers}
 
 
 @proves("kubevision", "amber badge near expiry; expiry used to enforce rotation")
@@ -294,8 +296,7 @@ def test_a_key_near_its_end_is_amber(kubevision: InstalledSystem) -> None:
     eventually(lambda: "Expiring" in row("soon"))
     assert "\x1b[33m" in row("soon")
     assert "\x1b[33m" not in row("calm")
-    manifest = kubevision.kube.get(HERS, "soon")
-    assert status_of(manifest)["Expiring"].startswith("True/ExpiresSoon")
+    manifest = kubevision.kube.wait(HERS, "soon", Expiring="True/ExpiresSoon")
     eventually(lambda: "ExpiresSoon" in list(kubevision.kube.events(HERS, "soon")))
     series = f'keywright_apikey_expiration_timestamp_seconds{{namespace="{HERS}",name="soon"}}'
     figures = eventually(
@@ -339,7 +340,7 @@ def test_an_admin_revokes_the_keys_of_a_leaver(kubevision: InstalledSystem) -> N
     assert done.status == 0, done.err
     for each in his:
         kubevision.becomes(PROD, each, "revoked_key", **SCHEME)
-    assert kubevision.ask(PROD, hers, **SCHEME).status == 200
+    kubevision.becomes(PROD, hers, "allowed", **SCHEME)
     assert kubevision.kube.get(HERS, f"dave-{HERS}")["spec"]["revocationReason"] == "left the company"
 
 
