@@ -7,17 +7,16 @@ one's own. Each has its namespace, in which Pod Security ``restricted`` is enfor
 import json
 import os
 import shutil
-from collections.abc import Callable, Iterable
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import yaml
 
-from tests.e2e.places import Place, Reference
+from tests.e2e.clients import Client
+from tests.e2e.places import Place
 from tests.support.kube import eventually
 
-__all__ = ["Application", "Calls", "behind_the_gateway", "with_a_sidecar", "with_the_sidecar_of_proxies"]
+__all__ = ["Application", "behind_the_gateway", "with_a_sidecar", "with_the_sidecar_of_proxies"]
 
 ROOT = Path(__file__).parents[2]
 NGINX = ROOT / "deploy/proxies/nginx"
@@ -26,20 +25,11 @@ PODS = Path(__file__).parent / "pods"
 SERVICE = "my-service"
 
 
-@dataclass(frozen=True, slots=True)
-class Calls:
-    """What a client has got: statuses (or why there was none), and ids of the keys it was served for."""
-
-    statuses: dict[str, int]
-    key_ids: dict[str, int]
-
-
-class Application:
+class Application(Client):
     """A service, its proxy, its verifier, and a client with the Secret of the ApiKey ``client``."""
 
     def __init__(self, place: Place, namespace: str, folder: Path) -> None:
-        self.namespace = namespace
-        self.kubectl = place.kubectl.within(namespace)
+        super().__init__(place, namespace, "client")
         self._folder = folder
 
     def start(self) -> None:
@@ -48,35 +38,6 @@ class Application:
         self.kubectl("wait", "--for=condition=Active", "apikey/client", "--timeout=60s")
         for name in (SERVICE, "client"):
             self.kubectl("rollout", "status", f"deployment/{name}", "--timeout=180s")
-
-    def reports(self) -> list[dict[str, dict[str, int]]]:
-        """One for each second since the client has started."""
-        lines = self.kubectl("logs", "deployment/client", "--tail=-1").splitlines()
-        return [json.loads(line) for line in lines]
-
-    def calls_since(self, report: int) -> Calls:
-        """What it has got after the first ``report`` reports."""
-        reports = self.reports()[report:]
-        return Calls(_add(each["answers"] for each in reports), _add(each["keyIds"] for each in reports))
-
-    def newest(self) -> Calls:
-        """What it has got in the last second."""
-        return self.calls_since(-1)
-
-    def wait_for_calls(self, holds: Callable[[Calls], bool], *, within: float = 60) -> Calls:
-        """Wait for a second of which ``holds`` is true."""
-
-        def look() -> Calls | None:
-            calls = self.newest()
-            return calls if holds(calls) else None
-
-        try:
-            return eventually(look, within=within)
-        except AssertionError:
-            raise AssertionError(f"{self.namespace}: not within {within} s, last seen {self.newest()}") from None
-
-    def wait_for_reports(self, count: int) -> None:
-        eventually(lambda: len(self.reports()) >= count, within=60, what=f"{count} reports of {self.namespace}")
 
     def wait_for_rotation(self, key_id: str) -> str:
         """Wait until another key is the current one; return its id."""
@@ -89,19 +50,13 @@ class Application:
         status: dict[str, Any] = self.kubectl.get("apikey", "client")["status"]
         return status
 
-    def call_once(self, *flags: str) -> str:
-        """The status of one more call from the client's pod."""
+    def call_once(self, *flags: str, key: str | None = None) -> str:
+        """The status of one more call from the client's pod, with its own key or another."""
         url = f"http://{self.kubectl.get('service', SERVICE)['spec']['clusterIP']}"
-        command = ["exec", "deployment/client", "--", "python3", "/pods/client.py", url, "--once", *flags]
-        return self.kubectl(*command).strip()
-
-
-def _add(counts: Iterable[dict[str, int]]) -> dict[str, int]:
-    total: dict[str, int] = {}
-    for each in counts:
-        for name, count in each.items():
-            total[name] = total.get(name, 0) + count
-    return total
+        if key is not None:
+            flags = (*flags, "--key-file=/dev/stdin")
+        command = ["exec", "-i", "deployment/client", "--", "python3", "/pods/client.py", url, "--once", *flags]
+        return self.kubectl(*command, stdin=key or "").strip()
 
 
 def with_a_sidecar(place: Place, folder: Path) -> Application:
@@ -210,15 +165,11 @@ def _complete(
         "namespace": namespace,
         "resources": [*resources, "client.yaml"],
         "configMapGenerator": generated,
-        "images": [_image(name, reference) for name, reference in images.items()],
+        "images": [reference.replacing(name) for name, reference in images.items()],
         **parts,
     }
     (folder / "kustomization.yaml").write_text(yaml.safe_dump(kustomization))
     return Application(place, namespace, folder)
-
-
-def _image(name: str, reference: Reference) -> dict[str, str]:
-    return {"name": name, "newName": reference.name, "newTag": reference.tag}
 
 
 def _relative(target: Path, folder: Path) -> str:

@@ -4,6 +4,8 @@ import datetime as dt
 import io
 import json
 import os
+import re
+import secrets
 import subprocess
 import tarfile
 from pathlib import Path
@@ -16,7 +18,7 @@ from keywright_local.packaging_tools import find_packaging_tools
 from tests.e2e.kubectl import run
 from tests.e2e.places import Place
 
-__all__ = ["CRDS", "SYSTEM", "Helm", "Installation", "Kustomize", "write_certificates"]
+__all__ = ["CONSOLE", "CRDS", "SYSTEM", "Helm", "Installation", "Kustomize", "write_certificates"]
 
 ROOT = Path(__file__).parents[2]
 SYSTEM = "keywright-system"
@@ -24,6 +26,9 @@ CHART = ROOT / "deploy/chart/keywright"
 OVERLAYS = ROOT / "deploy/kustomize/overlays"
 CRDS = tuple(f"crd/{plural}.keywright.dev" for plural in ("apikeyclasses", "apikeys", "apikeyusages"))
 VERIFIER = "keywright-verifier.keywright-system.svc"
+CONSOLE = "keywright-console.keywright-system.svc"
+# What a client that lists all the time needs.
+REQUESTS_PER_MINUTE = 6000
 
 # The verifier is told whose keys it trusts, because the applications have namespaces of their own, and how its proxies
 # say which request it is about: nginx does it by X-Original-….
@@ -57,12 +62,15 @@ class Installation(Protocol):
     def install(self) -> None:
         """Everything applied; pods may still be starting."""
 
+    def add_console(self, namespace: str) -> None:
+        """The key service for the keys of this namespace; pods may still be starting."""
+
     def uninstall(self) -> None:
         """Everything removed but the CRDs, and with them the ApiKeys."""
 
 
 class Kustomize:
-    """The overlays operator and verifier-gateway, with an image of one's own."""
+    """The overlays operator, verifier-gateway and console, with an image of one's own."""
 
     def __init__(self, place: Place, folder: Path, certificates: Path) -> None:
         self._place = place
@@ -76,9 +84,27 @@ class Kustomize:
         kubectl.within(SYSTEM).apply(tls_secret(self._certificates))
         kubectl("apply", "--server-side", "-k", self._own("verifier-gateway"))
 
+    def add_console(self, namespace: str) -> None:
+        """With the kustomization of docs/guides/console.md."""
+        guide = (ROOT / "docs/guides/console.md").read_text().partition("## Installing")[2]
+        text, rights = re.findall(r"```text\n(.*?)```", guide.replace("payments", namespace), re.DOTALL)[:2]
+        folder = self._folder / "console"
+        folder.mkdir()
+        (folder / "rights.yaml").write_text(rights)
+        kustomization = yaml.safe_load(text.replace("../keywright", os.path.relpath(ROOT, folder.resolve())))
+        kustomization["images"] = [self._place.keywright.replacing("keywright")]
+        rate = [{"op": "add", "path": f"{_ARGUMENTS}/-", "value": f"--rate-limit={REQUESTS_PER_MINUTE}"}]
+        target = {"kind": "Deployment", "name": "keywright-console"}
+        kustomization["patches"].append({"target": target, "patch": json.dumps(rate)})
+        (folder / "kustomization.yaml").write_text(yaml.safe_dump(kustomization))
+        self._place.kubectl.within(SYSTEM).apply(*console_secrets(self._certificates))
+        self._place.kubectl("apply", "--server-side", "-k", folder)
+
     def uninstall(self) -> None:
         """As docs/guides/install.md takes it away."""
         kubectl = self._place.kubectl
+        if (self._folder / "console").exists():
+            kubectl("delete", "-k", self._folder / "console", "--ignore-not-found")
         kubectl("delete", "-k", self._own("verifier-gateway"), "--ignore-not-found")
         ours = ("-l", "app.kubernetes.io/name=keywright")
         kubectl.within(SYSTEM)("delete", "deployments,poddisruptionbudgets,networkpolicies", *ours)
@@ -89,7 +115,6 @@ class Kustomize:
         """A kustomization of one's own on top of an overlay."""
         folder = self._folder / overlay
         folder.mkdir(parents=True, exist_ok=True)
-        image = self._place.keywright
         resources, patches = [os.path.relpath(OVERLAYS / overlay, folder.resolve())], []
         if overlay == "verifier-gateway":
             (folder / "rights.yaml").write_text(yaml.safe_dump(RIGHTS_ON_ALL))
@@ -99,7 +124,7 @@ class Kustomize:
             "apiVersion": "kustomize.config.k8s.io/v1beta1",
             "kind": "Kustomization",
             "resources": resources,
-            "images": [{"name": "keywright", "newName": image.name, "newTag": image.tag}],
+            "images": [self._place.keywright.replacing("keywright")],
             "patches": patches,
         }
         (folder / "kustomization.yaml").write_text(yaml.safe_dump(kustomization))
@@ -131,6 +156,13 @@ class Helm:
     def upgrade(self) -> None:
         """To the version of this checkout."""
         self._upgrade(CHART)
+
+    def add_console(self, namespace: str) -> None:
+        """With the command of docs/guides/console.md."""
+        self._place.kubectl.within(SYSTEM).apply(*console_secrets(self._certificates))
+        values = ("enabled=true", f"namespaces={{{namespace}}}", f"rateLimit={REQUESTS_PER_MINUTE}")
+        chosen = [f"--set=console.{each}" for each in values]
+        self._helm("upgrade", "--install", "keywright", CHART, "--reuse-values", *chosen)
 
     def uninstall(self) -> None:
         self._helm("uninstall", "keywright", "--ignore-not-found", "--wait", "--timeout=120s")
@@ -174,20 +206,29 @@ def _git(*arguments: str) -> bytes:
 def tls_secret(certificates: Path) -> dict[str, Any]:
     """What the gateway verifier serves with, and whose clients it believes."""
     files = {"tls.crt": "server.crt", "tls.key": "server.key", "ca.crt": "ca.crt"}
-    return {
-        "apiVersion": "v1",
-        "kind": "Secret",
-        "metadata": {"name": "keywright-verifier-tls"},
-        "stringData": {name: (certificates / file).read_text() for name, file in files.items()},
-    }
+    return secret("keywright-verifier-tls", {name: (certificates / file).read_text() for name, file in files.items()})
+
+
+def console_secrets(certificates: Path) -> list[dict[str, Any]]:
+    """What the key service serves with, and what its replicas sign sessions by."""
+    files = {"tls.crt": "console.crt", "tls.key": "console.key"}
+    return [
+        secret("keywright-console-tls", {name: (certificates / file).read_text() for name, file in files.items()}),
+        secret("keywright-console-session", {"key": secrets.token_urlsafe(32)}),
+    ]
+
+
+def secret(name: str, data: dict[str, str]) -> dict[str, Any]:
+    return {"apiVersion": "v1", "kind": "Secret", "metadata": {"name": name}, "stringData": data}
 
 
 def write_certificates(folder: Path) -> Path:
-    """An authority, the verifier's certificate and that of the proxies (``tls.crt``); returns the folder."""
+    """An authority, certificates of verifier and key service, and that of the proxies (``tls.crt``); returns the folder."""
     now = dt.datetime.now(dt.UTC)
     authority = CertificateAuthority.create("keywright-e2e", now=now)
     pairs = {
         "server": authority.issue_for_server([VERIFIER], [], now=now),
+        "console": authority.issue_for_server([CONSOLE], [], now=now),
         "tls": authority.issue_for_client("proxy", [], now=now),
     }
     folder.mkdir()

@@ -27,6 +27,10 @@ class Reference:
     def __str__(self) -> str:
         return f"{self.name}:{self.tag}"
 
+    def replacing(self, name: str) -> dict[str, str]:
+        """An entry of ``images`` in a kustomization."""
+        return {"name": name, "newName": self.name, "newTag": self.tag}
+
     @classmethod
     def parse(cls, text: str) -> "Reference":
         name, _, tag = text.rpartition(":")

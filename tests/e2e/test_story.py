@@ -4,6 +4,7 @@ The tests of this module are steps of one story and run in order; the first that
 """
 
 import contextlib
+import json
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
@@ -11,21 +12,20 @@ from pathlib import Path
 
 import pytest
 
-from tests.e2e.applications import (
-    Application,
-    Calls,
-    behind_the_gateway,
-    with_a_sidecar,
-    with_the_sidecar_of_proxies,
-)
+from tests.e2e.applications import Application, behind_the_gateway, with_a_sidecar, with_the_sidecar_of_proxies
+from tests.e2e.clients import Calls
 from tests.e2e.installations import CRDS, SYSTEM, Helm, Installation, Kustomize, write_certificates
 from tests.e2e.inventory import inventory
 from tests.e2e.kubectl import Kubectl
 from tests.e2e.places import Place
+from tests.e2e.provisioner import Provisioner
 from tests.support.kube import eventually
 
 OPERATOR = "app.kubernetes.io/name=keywright,app.kubernetes.io/component=operator"
+CONSOLE_PODS = "app.kubernetes.io/name=keywright,app.kubernetes.io/component=console"
 OUTAGE_SECONDS = 20
+# Kubernetes 1.x in which the key service needs no names of those whom it acts as.
+CONSTRAINED_SINCE = 36
 
 
 @dataclass
@@ -38,6 +38,7 @@ class Story:
     folder: Path
     found: set[str]
     applications: list[Application] = field(default_factory=list)
+    provisioners: list[Provisioner] = field(default_factory=list)
 
     @property
     def kubectl(self) -> Kubectl:
@@ -118,6 +119,60 @@ def test_no_call_fails_while_the_chart_is_upgraded(story: Story) -> None:
         assert set(each.calls_since(mark).statuses) == {"200"}
 
 
+def test_a_program_makes_and_revokes_a_key(story: Story) -> None:
+    """Through the Service of two key services, with the token of its account. The gateway lets the key in, until it is
+    revoked.
+    """
+    version = json.loads(story.kubectl("get", "--raw", "/version"))
+    if int(version["minor"].rstrip("+")) < CONSTRAINED_SINCE:
+        pytest.skip(f"it acts as others by constrained impersonation, which {version['gitVersion']} has not")
+    gateway = story.applications[-1]
+    story.installation.add_console(gateway.namespace)
+    story.kubectl.within(SYSTEM)("rollout", "status", "deployment/keywright-console", "--timeout=90s")
+    assert len(running(story, CONSOLE_PODS)) == 2
+    provisioner = Provisioner(story.place, gateway.namespace, story.folder / "provisioner", story.certificates)
+    story.provisioners.append(provisioner)
+    provisioner.start()
+    provisioner.wait_for_calls(is_served)
+    made = provisioner.ask("POST", body={"name": "partner", "displayName": "Partner"})
+    assert made.status == 201
+    plain = made.body.pop("key")
+    assert plain not in str(made.body)
+    eventually(lambda: gateway.call_once(key=plain) == "200", within=10, what="the gateway knows the new key")
+    assert "key" not in provisioner.ask("GET", "/partner").body
+    assert not gateway.kubectl.finds("secret", "partner")
+    assert provisioner.ask("POST", "/partner/revoke", {"reason": "the contract ended"}).status == 200
+    eventually(lambda: gateway.call_once(key=plain) == "401", within=10, what="the gateway refuses the revoked key")
+
+
+def test_no_request_is_lost_while_console_pods_are_replaced(story: Story) -> None:
+    """One that is deleted, and all of them one after the other. New connections and kept ones, and nothing is asked twice."""
+    if not story.provisioners:
+        pytest.skip("there is no key service")
+    (provisioner,) = story.provisioners
+    if isinstance(story.installation, Helm):
+        provisioner.stop()
+        pytest.skip("the chart installs the same pods")
+    mark = len(provisioner.reports())
+    system = story.kubectl.within(SYSTEM)
+    before = running(story, CONSOLE_PODS)
+    system("delete", "pod", min(before), "--wait=false")
+    before |= running(story, CONSOLE_PODS)
+    system("rollout", "restart", "deployment/keywright-console")
+    system("rollout", "status", "deployment/keywright-console", "--timeout=120s")
+    for name in before:
+        system("wait", "--for=delete", f"pod/{name}", "--timeout=60s")
+    provisioner.wait_for_reports(len(provisioner.reports()) + 2)
+    assert set(provisioner.calls_since(mark).statuses) == {"200"}
+    provisioner.stop()
+
+
+def running(story: Story, labels: str) -> set[str]:
+    """Names of the pods of keywright-system that have these labels."""
+    pods = story.kubectl.within(SYSTEM).get("pods", "-l", labels)["items"]
+    return {each["metadata"]["name"] for each in pods if "deletionTimestamp" not in each["metadata"]}
+
+
 def test_no_call_fails_while_keys_are_rotated(story: Story) -> None:
     """The mounted Secret changes under the clients; the old key works until then, and so every call is served."""
     before = {each.namespace: each.key()["currentKeyId"] for each in story.applications}
@@ -185,6 +240,7 @@ def test_it_leaves_nothing_but_crds_and_keys(story: Story) -> None:
     for each in story.applications:
         assert each.kubectl.get("apikey", "spare")["status"]["phase"] == "Active"
         assert each.kubectl.finds("secret", "spare")
+        assert "keywright-console" not in each.kubectl("get", "rolebindings", "-o", "name")
     story.kubectl("delete", "namespace", *(each.namespace for each in story.applications))
     kept = {each.replace("crd/", "CustomResourceDefinition/") for each in CRDS} | {"APIService/v1alpha1.keywright.dev"}
     with contextlib.suppress(AssertionError):
