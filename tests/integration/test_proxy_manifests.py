@@ -14,8 +14,8 @@ from tests.support.backend import Header, ask
 from tests.support.kube import Kube, eventually
 from tests.support.processes import Process
 from tests.support.proxies import CONFIGURATIONS, VARIANTS, Kind, layers
+from tests.support.proxy_expectations import FORGED, IDENTITY
 
-IDENTITY = {"x-auth-subject", "x-auth-key", "x-auth-key-id", "x-auth-class", "x-auth-role", "x-auth-scopes"}
 MANIFESTS = ("kustomization.yaml", "proxy.yaml")
 SIDECARS = [each for each in VARIANTS if each.variant == "sidecar"]
 
@@ -83,13 +83,21 @@ def test_traefik_asks_and_understands(verifying: str, plain: str) -> None:
     allowed = ask(verifying, [*sent, ("Authorization", f"Bearer {plain}")], target=target)
     assert (allowed.status, allowed.body) == (200, "")
     pattern = re.compile(forward["authResponseHeadersRegex"])
-    assert {name for name in allowed.headers if pattern.search(name)} == IDENTITY
-    assert all(pattern.search(name) for name in ("X-Auth-Key-Expires", "X_auth_subject", "x-auth_role"))
+    assert {name for name in allowed.headers if pattern.search(name)} == set(IDENTITY)
+    assert all(pattern.search(name) for name in ("X-Auth-Key-Expires", "X_auth_subject", "x-auth_role", "X.Auth.Role"))
     refused = ask(verifying, sent, target=target)
     assert (refused.status, refused.headers["content-type"]) == (401, "application/problem+json")
     assert "www-authenticate" in refused.headers
     stripped = found["Middleware/keywright-strip"]["spec"]["headers"]["customRequestHeaders"]
     assert stripped["Authorization"] == stripped["X-API-Key"] == ""
+    assert set(stripped.values()) == {""}
+    gone = {name.lower() for name in stripped}
+    left = {name for name, _ in FORGED if name.lower() not in gone and not pattern.search(name)}
+    # Those that Traefik sets itself. Whatever is removed with hyphens is removed with underscores.
+    own = {f"X-Forwarded-{name}" for name in ("For", "Host", "Port", "Proto", "Server")} | {"X-Real-IP"}
+    assert left == own
+    removed = {name for name in gone | {name.lower() for name in own} if name.startswith("x-") and name != "x-api-key"}
+    assert {name.replace("-", "_") for name in removed} <= gone
     assert [each["name"] for each in found["Middleware/keywright"]["spec"]["chain"]["middlewares"]] == [
         "keywright-ask",
         "keywright-strip",
@@ -110,10 +118,30 @@ def test_gateway_api_asks_and_understands(verifying: str, plain: str, method: st
     for credential in (("authorization", f"Bearer {plain}"), ("x-api-key", plain)):
         allowed = ask(verifying, [credential], method=method, target=target, body=b"")
         assert allowed.status == 200
-        assert {name for name in allowed.headers if name.startswith("x-auth-")} == IDENTITY
-    assert set(filter_["http"]["allowedResponseHeaders"]) == IDENTITY | {"x-auth-key-expires"}
+        assert {name for name in allowed.headers if name.startswith("x-auth-")} == set(IDENTITY)
+    assert set(filter_["http"]["allowedResponseHeaders"]) == {*IDENTITY, "x-auth-key-expires"}
     refused = ask(verifying, method=method, target=target, body=b"")
     assert (refused.status, refused.headers["content-type"]) == (401, "application/problem+json")
+
+
+def test_gateway_api_takes_off_what_a_client_may_not_say() -> None:
+    """Neither a made up identity nor a key reaches the backend, in as many names as the two filters take."""
+    found = manifests((CONFIGURATIONS / "gateway-api/httproute.yaml").read_text())
+    (rule,) = found["HTTPRoute/my-service"]["spec"]["rules"]
     (backend,) = rule["backendRefs"]
-    (modifier,) = backend["filters"]
-    assert modifier["requestHeaderModifier"]["remove"] == ["authorization", "x-api-key"]
+    early, late = (
+        next(each["requestHeaderModifier"]["remove"] for each in filters if each["type"] == "RequestHeaderModifier")
+        for filters in (rule["filters"], backend["filters"])
+    )
+    # The schema of HTTPRoute (maxItems, a set), with room for a header of a class's own.
+    assert len(early) <= 16
+    assert len(late) < 16
+    assert len({*early, *late}) == len(early) + len(late)
+    assert {"authorization", "x-api-key"} <= set(late)
+    # A filter above may act after the verifier has spoken, one below always does: neither removes what it says.
+    assert not {*IDENTITY, "x-auth-key-expires"} & set(late)
+    assert not set(IDENTITY) & set(early)
+    left = {name.lower() for name, _ in FORGED} - {*early, *late}
+    mixed = {"x-auth_scopes", "x_auth-key"}
+    assert left == {*IDENTITY, "x-forwarded-for", "x-forwarded-proto"} | mixed
+    assert {name.replace("-", "_") for name in (*IDENTITY, "x-auth-key-expires")} <= set(late)

@@ -12,6 +12,7 @@ from tests.support.backend import ask, ask_in_bytes
 from tests.support.kube import Kube, eventually
 from tests.support.processes import Process
 from tests.support.proxies import KINDS, VARIANTS
+from tests.support.proxy_expectations import assert_told_why
 from tests.support.stands import Stand, standing
 
 # As generous as rules get beside what they protect: everything else invites to walk over to it.
@@ -20,6 +21,7 @@ rules:
 - {path: /healthz, allow: anonymous}
 - {path: /public/*, allow: anonymous}
 - {path: /api/admin/*, roles: [admin]}
+- {path: /api/scoped, scopes: ["agents:read", "agents:write"]}
 - {path: /api/reports, methods: [GET]}
 - {path: /api/hosted, hosts: [api.example.com]}
 - {path: /api/hosted, roles: [admin]}
@@ -254,6 +256,22 @@ def test_plain_paths_get_what_the_rules_say(ruled: Stand, plain: str) -> None:
         assert [each.target for each in ruled.backend.take()] == ([target] if status == 200 else [])
         if status in (401, 403):
             assert "www-authenticate" in answer.headers, (method, target)
+
+
+def test_who_lacks_a_right_is_told_which(ruled: Stand, plain: str) -> None:
+    """403 says to the client whether nothing would help (a method or path that no rule covers), or a role, or which
+    scopes.
+    """
+    forbidden, scopes = ("forbidden", None, None), "agents:read agents:write"
+    table = [
+        ("POST", "/api/reports", *forbidden),
+        ("GET", "/x", *forbidden),
+        ("GET", "/api/admin/x", "insufficient_scope", "insufficient_scope", None),
+        ("GET", "/api/scoped", "insufficient_scope", "insufficient_scope", scopes),
+    ]
+    for method, target, code, error, scope in table:
+        answer = ask(ruled.address, [("X-API-Key", plain)], method=method, target=target)
+        assert_told_why(answer, ruled, status=403, code=code, error=error, scope=scope)
 
 
 def test_forged_headers_do_not_move_a_request(ruled: Stand, plain: str) -> None:

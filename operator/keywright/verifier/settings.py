@@ -92,7 +92,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     flag(
         "request-from",
         "how the proxy describes the original request to the rules: path after /verify (Envoy, Gateway API), original "
-        "X-Original-… headers (nginx), forwarded X-Forwarded-… headers (Traefik, Caddy) (default: path)",
+        "X-Original-… headers (nginx), forwarded X-Forwarded-… headers (Traefik, Caddy, HAProxy) (default: path)",
         "|".join(Source),
     )
     flag("rules", "what requests need beyond a live key; read again when it changes (default: nothing)", "FILE")
