@@ -100,18 +100,20 @@ def tell(story: Story, verifier: str) -> None:
         story.run("kubectl apply -f examples/quickstart/keys.yaml")
     else:
         story.run("kubectl apply -f examples/quickstart/")
-    story.run("kubectl wait --for=condition=Ready apikey --all --timeout=20s")
+    story.run("kubectl wait --for=condition=Ready apikey --all --timeout=60s")
     story.record("three keys issued", time.monotonic() - started)
+    # First, while it is there: on a slow machine ten seconds are soon over.
+    story.capture("TEN_SECONDS", secret.format("ten-seconds"))
     story.run("kubectl get apikeys")
     story.run("kubectl get secrets")
-    for name in ("ci-deploy", "reports", "ten-seconds"):
+    for name in ("ci-deploy", "reports"):
         story.capture(name.upper().replace("-", "_"), secret.format(name))
     story.say("The hash is in status, the plain key only in the Secret:")
     story.run("kubectl get apikey ci-deploy -o jsonpath='{.status.keys[0].hash}{\"\\n\"}'")
 
     story.chapter("A request passes")
     story.request('curl -si -H "Authorization: Bearer $CI_DEPLOY" $VERIFIER', 200)
-    story.request('curl -si -H "X-API-Key: $TEN_SECONDS" $VERIFIER', 200)
+    story.request('curl -si -H "X-API-Key: $REPORTS" $VERIFIER', 200)
     story.chapter("A wrong key does not")
     story.request('curl -si -H "Authorization: Bearer kw_live_guess" $VERIFIER', 401)
     story.request("curl -si $VERIFIER", 401)
@@ -130,7 +132,7 @@ def tell(story: Story, verifier: str) -> None:
 
     story.chapter("Expire")
     story.say("ten-seconds was issued for ten seconds")
-    story.await_status("expired key refused", "$TEN_SECONDS", 401, "expired_key", within=15)
+    story.await_status("expired key refused", "$TEN_SECONDS", 401, "expired_key")
 
     story.chapter("Delete")
     story.run("kubectl delete apikey reports", waits=False)

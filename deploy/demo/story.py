@@ -83,7 +83,7 @@ class Story:
         what = f"{expected}: {command.removeprefix('curl -si ').removesuffix(' $VERIFIER')}"
         self.record(what, good=status == expected, note=f"HTTP {status}")
 
-    def await_status(self, what: str, key: str, status: int, code: str = "", *, within: float = 5) -> None:
+    def await_status(self, what: str, key: str, status: int, code: str = "") -> None:
         """Ask the verifier until it answers so; the time runs from the command before."""
         _, _, address, path = self.environment["VERIFIER"].split("/", 3)
         headers = {"Authorization": f"Bearer {self.environment[key.removeprefix('$')]}"}
@@ -97,7 +97,7 @@ class Story:
             finally:
                 connection.close()
 
-        self.expect(what, answered, within=within)
+        self.expect(what, answered, within=15)
 
     def expect(self, what: str, holds: Callable[[], bool], *, within: float) -> None:
         """Wait until something holds, and record how long it took since the last command."""
