@@ -657,41 +657,48 @@ def raw(service: Console, method: str, path: str, body: bytes, headers: Any) -> 
         return answer.status, json.loads(answer.read())
 
 
-def test_without_an_operator_nothing_is_made(own_plane: ControlPlane, own_admin: Kube, tmp_path: Path) -> None:
+@pytest.fixture
+def place(own_admin: Kube, make_namespace: Namespaces) -> str:
+    """A namespace that is served, where no operator works unless the test runs one."""
+    name = make_namespace(own_admin)
+    serve(own_admin, name)
+    return name
+
+
+def test_without_an_operator_nothing_is_made(
+    own_plane: ControlPlane, own_admin: Kube, place: str, tmp_path: Path
+) -> None:
     """After twenty seconds the answer is 504, and the ApiKey is gone."""
     account = console_account(own_plane, own_admin, everywhere=True)
-    serve(own_admin, "default")
     with console(account, tmp_path / "log", *BEHIND_A_PROXY) as service:
-        alice = editor_at(service, own_admin, "default", "alice")
+        alice = editor_at(service, own_admin, place, "alice")
         answer = alice.ask("POST", "", {"name": "ci"})
         assert (answer.status, answer.code) == (504, "timeout")
-        assert own_admin.list("default") == []
+        assert own_admin.list(place) == []
 
 
 def test_a_service_that_stops_takes_back_what_it_has_begun(
-    own_plane: ControlPlane, own_admin: Kube, tmp_path: Path
+    own_plane: ControlPlane, own_admin: Kube, place: str, tmp_path: Path
 ) -> None:
     """SIGTERM in the middle of a creation that no operator helps along: it is answered, and nothing is left."""
     account = console_account(own_plane, own_admin, everywhere=True)
-    serve(own_admin, "default")
     with console(account, tmp_path / "log", *BEHIND_A_PROXY) as service, ThreadPoolExecutor(1) as pool:
-        alice = editor_at(service, own_admin, "default", "ann")
+        alice = editor_at(service, own_admin, place, "ann")
         creating = pool.submit(alice.ask, "POST", "", {"name": "ci"})
-        eventually(lambda: own_admin.list("default"))
+        eventually(lambda: own_admin.list(place))
         service.process.popen.terminate()
         assert creating.result().code == "timeout"
         assert service.process.popen.wait(60) == 0
-        assert own_admin.list("default") == []
+        assert own_admin.list(place) == []
 
 
 def test_a_service_that_is_killed_leaves_what_a_repeated_request_finishes(
-    own_plane: ControlPlane, own_admin: Kube, tmp_path: Path
+    own_plane: ControlPlane, own_admin: Kube, place: str, tmp_path: Path
 ) -> None:
     """SIGKILL in the middle of creations under Idempotency-Keys. Another replica, asked the same again, hands out the key
     of each exactly once, from the ApiKey that is there; and of those that were killed later, none twice.
     """
     account = console_account(own_plane, own_admin, everywhere=True)
-    serve(own_admin, "default")
     issuer = own_plane.kubeconfig_for_service_account("keywright-system", "keywright-operator")
     early, late = [f"early-{number}" for number in range(4)], [f"late-{number}" for number in range(6)]
 
@@ -707,55 +714,54 @@ def test_a_service_that_is_killed_leaves_what_a_repeated_request_finishes(
             return {each: future.result() for each, future in asked.items() if future.exception() is None}
 
     with console(account, tmp_path / "1", *BEHIND_A_PROXY) as service:
-        abe = editor_at(service, own_admin, "default", "abe")
-        assert ask_and_kill(abe, early, lambda: len(own_admin.list("default")) == len(early)) == {}
-    begun = {each["spec"]["displayName"]: each["metadata"]["uid"] for each in own_admin.list("default")}
+        abe = editor_at(service, own_admin, place, "abe")
+        assert ask_and_kill(abe, early, lambda: len(own_admin.list(place)) == len(early)) == {}
+    begun = {each["spec"]["displayName"]: each["metadata"]["uid"] for each in own_admin.list(place)}
     assert set(begun) == {*early}
     with operator(issuer, tmp_path / "operator"):
         with console(account, tmp_path / "2", *BEHIND_A_PROXY) as second:
-            abe = Asker(console=second, namespace="default", headers=abe.headers)
+            abe = Asker(console=second, namespace=place, headers=abe.headers)
             answers = {each: ask(abe, each) for each in early}
             assert {each: answer.status for each, answer in answers.items()} == dict.fromkeys(early, 201)
             assert {each: answer.body["uid"] for each, answer in answers.items()} == begun
             assert len({answer.body["key"] for answer in answers.values()}) == len(early)
-            assert secrets(own_admin, "default") == []
+            assert secrets(own_admin, place) == []
             assert {ask(abe, each).code for each in early} == {"already_delivered"}
-            first = ask_and_kill(abe, late, lambda: len(own_admin.list("default")) > len(early))
+            first = ask_and_kill(abe, late, lambda: len(own_admin.list(place)) > len(early))
         with console(account, tmp_path / "3", *BEHIND_A_PROXY) as third:
-            abe = Asker(console=third, namespace="default", headers=abe.headers)
+            abe = Asker(console=third, namespace=place, headers=abe.headers)
             again = {each: ask(abe, each) for each in late}
     for each, answer in again.items():
         # Killed between taking a key and answering, it has shown it to nobody, and shows it to nobody any more.
         assert answer.status == 201 or answer.code == "already_delivered", (each, answer)
         assert each not in first or (first[each].status, answer.code) == (201, "already_delivered"), each
     assert any(answer.status == 201 for answer in again.values()), "it was killed too late to tell"
-    assert secrets(own_admin, "default") == []
-    made = own_admin.list("default")
+    assert secrets(own_admin, place) == []
+    made = own_admin.list(place)
     assert sorted(each["spec"]["displayName"] for each in made) == sorted([*early, *late])
     assert [len(each["status"]["keys"]) for each in made] == [1] * len(made)
-    for key_made in made:
-        own_admin.delete("default", key_made["metadata"]["name"])
 
 
 def test_an_api_server_that_goes_away_leaves_nothing_half_made(
-    own_plane: ControlPlane, own_admin: Kube, tmp_path: Path
+    own_plane: ControlPlane, own_admin: Kube, place: str, tmp_path: Path
 ) -> None:
     """In the middle of a creation: 503, and the ApiKey is taken back as soon as there is an API server again."""
     account = console_account(own_plane, own_admin, everywhere=True)
-    serve(own_admin, "default")
     with console(account, tmp_path / "log", *BEHIND_A_PROXY) as service, ThreadPoolExecutor(1) as pool:
-        alice = editor_at(service, own_admin, "default", "amy")
+        alice = editor_at(service, own_admin, place, "amy")
         creating = pool.submit(alice.ask, "POST", "", {"name": "ci"})
-        eventually(lambda: own_admin.list("default"))
+        eventually(lambda: own_admin.list(place))
         own_plane.stop_api_server(kill=True)
-        answer = creating.result()
-        assert (answer.status, answer.code) == (503, "unavailable")
-        assert int(answer.fields["retry-after"]) > 0
-        for method, path in (("GET", ""), ("POST", "/ci/revoke"), ("DELETE", "/ci")):
-            assert alice.ask(method, path).code == "unavailable"
-        own_plane.start_api_server()
-        eventually(lambda: succeeds(lambda: own_admin.list("default")), within=60)
-        eventually(lambda: own_admin.list("default") == [], within=120)
+        try:
+            answer = creating.result()
+            assert (answer.status, answer.code) == (503, "unavailable")
+            assert int(answer.fields["retry-after"]) > 0
+            for method, path in (("GET", ""), ("POST", "/ci/revoke"), ("DELETE", "/ci")):
+                assert alice.ask(method, path).code == "unavailable"
+        finally:
+            own_plane.start_api_server()
+        eventually(lambda: succeeds(lambda: own_admin.list(place)), within=60)
+        eventually(lambda: own_admin.list(place) == [], within=120)
 
 
 def test_a_request_that_failed_is_repeated_until_it_succeeds(

@@ -59,14 +59,16 @@ def issued(shared_operator: Process, admin: Kube, namespace: str) -> Iterator[di
     """The class and the keys of the example."""
     (key_class,) = yaml.safe_load_all((EXAMPLE / "class.yaml").read_text())
     admin.create(key_class)
-    keys = {}
-    for each in yaml.safe_load_all((EXAMPLE / "keys.yaml").read_text()):
-        name = each["metadata"]["name"]
-        admin.apikey(namespace, name, **each["spec"])
-        admin.wait(namespace, name, Active="True")
-        keys[name] = admin.plain_key(namespace, name)
-    yield keys
-    admin.delete(None, "agents", "ApiKeyClass")
+    try:
+        keys = {}
+        for each in yaml.safe_load_all((EXAMPLE / "keys.yaml").read_text()):
+            name = each["metadata"]["name"]
+            admin.apikey(namespace, name, **each["spec"])
+            admin.wait(namespace, name, Active="True")
+            keys[name] = admin.plain_key(namespace, name)
+        yield keys
+    finally:
+        admin.delete(None, "agents", "ApiKeyClass")
 
 
 @contextlib.contextmanager

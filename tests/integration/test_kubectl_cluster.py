@@ -13,20 +13,19 @@ import pytest
 
 from keywright.domain import plainkey
 from keywright_local import ControlPlane
+from tests.integration.conftest import Namespaces
 from tests.support.kube import Kube, eventually
 from tests.support.kubectl import PROGRAM, apikey, environment_of
 from tests.support.processes import BIN, free_address
 
 
 @pytest.fixture
-def place(own_admin: Kube) -> str:
+def place(own_admin: Kube, make_namespace: Namespaces) -> str:
     """A namespace of a control plane without an operator, with the ApiKeys a and b."""
-    found = own_admin.request("GET", "/api/v1/namespaces")["items"]
-    if all(each["metadata"]["name"] != "place" for each in found):
-        own_admin.request("POST", "/api/v1/namespaces", {"metadata": {"name": "place"}})
-        for name in ("a", "b"):
-            own_admin.apikey("place", name)
-    return "place"
+    namespace = make_namespace(own_admin)
+    for name in ("a", "b"):
+        own_admin.apikey(namespace, name)
+    return namespace
 
 
 def document(path: Path) -> dict[str, list[dict[str, dict[str, str]]]]:
