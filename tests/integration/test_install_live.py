@@ -127,7 +127,13 @@ def test_the_console_acts_where_it_was_installed_to(tools: PackagingTools, tmp_p
     who are named, and tells others what is missing.
     """
     with cluster() as (plane, admin):
-        flags = ("--set=console.enabled=true", "--set=console.namespaces={payments}", "--set=console.tls.enabled=false")
+        flags = (
+            "--set=console.enabled=true",
+            "--set=console.namespaces={payments}",
+            "--set=console.tls.enabled=false",
+            # What is refused at first is asked for over and over.
+            "--set=console.rateLimit=10000",
+        )
         helm(tools, plane, tmp_path, "install", "keywright", str(CHART), "--create-namespace", *flags)
         tokens = {name: make_account(admin, "payments", name, "edit") for name in ("provisioner", "stranger")}
         keys = "/v1/namespaces/payments/keys"

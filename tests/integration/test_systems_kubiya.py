@@ -122,8 +122,8 @@ def test_a_revoked_key_stops_at_once(kubiya: InstalledSystem) -> None:
     plain = issue(kubiya, "lost")
     kubiya.becomes(AGENTS, plain, "allowed")
     kubiya.kube.patch("kubiya", "lost", {"spec": {"revoked": True, "revocationReason": "lost"}})
-    answer = eventually(lambda: seen if (seen := kubiya.ask(AGENTS, plain)).status != 200 else None, within=5)
-    assert (answer.status, code_of(answer)) == (401, "revoked_key")
+    answer = kubiya.becomes(AGENTS, plain, "revoked_key")
+    assert answer.status == 401
     assert 'UserKey realm="keywright", error="invalid_token"' in answer.headers["www-authenticate"]
     assert kubiya.ask(AGENTS, plain).status == 401
 
@@ -159,8 +159,8 @@ def test_a_key_may_do_what_its_owner_may(kubiya: InstalledSystem) -> None:
     for method in ("GET", "POST"):
         kubiya.becomes(AGENTS, alices, "allowed", method=method)
         kubiya.becomes(AGENTS, nobodys, "forbidden", method=method)
-    kubiya.becomes(AGENTS, limited, "allowed")
-    assert kubiya.ask(AGENTS, limited).headers["x-auth-subject"] == "system:serviceaccount:kubiya:reports"
+    answer = kubiya.becomes(AGENTS, limited, "allowed")
+    assert answer.headers["x-auth-subject"] == "system:serviceaccount:kubiya:reports"
     kubiya.becomes(AGENTS, limited, "forbidden", method="POST")
     path = "/apis/rbac.authorization.k8s.io/v1/clusterrolebindings/kubiya-members"
     binding = kubiya.kube.request("GET", path)
@@ -227,7 +227,10 @@ def test_a_key_makes_a_key(kubiya: InstalledSystem, tmp_path: Path) -> None:
     looker = {"Authorization": f"UserKey {issue(kubiya, scopes=['keys:read', 'agents:read'])}"}
     keys = "/v1/namespaces/kubiya/keys"
     wanted = {"displayName": "Made by a key", "scopes": ["agents:read"]}
+    account = {"Authorization": f"Bearer {token_of(kubiya.kube, 'kubiya', 'provisioner')}"}
     with managing(kubiya, tmp_path, namespaces=["kubiya"]) as service:
+        # The class's limits do not count an account, which may find out when the key service has its rights.
+        eventually(lambda: service.ask("GET", keys, headers=account).status == 200, within=30)
         eventually(lambda: service.ask("GET", keys, headers=maker).status == 200)
         made = service.ask("POST", keys, body=wanted, headers=maker)
         assert (made.status, made.fields["cache-control"]) == (201, "no-store")
@@ -245,9 +248,7 @@ def test_a_key_makes_a_key(kubiya: InstalledSystem, tmp_path: Path) -> None:
         for other in (reader, looker):
             refused = service.ask("POST", keys, body=wanted, headers=other)
             assert (refused.status, refused.code) == (403, "insufficient_scope")
-        account = {"Authorization": f"Bearer {token_of(kubiya.kube, 'kubiya', 'provisioner')}"}
         own = {"className": "kubiya", "owner": {"user": "system:serviceaccount:kubiya:provisioner"}}
-        eventually(lambda: service.ask("GET", keys, headers=account).status == 200)
         plain = service.ask("POST", keys, body=wanted | own, headers=account).body["key"]
         kubiya.becomes(AGENTS, plain, "forbidden")  # its owner has no rights on agents
         assert service.ask("POST", keys, body=wanted | own | {"owner": ALICE}, headers=account).status == 403

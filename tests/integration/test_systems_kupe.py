@@ -157,7 +157,7 @@ def test_a_revoked_or_deleted_key_is_refused_at_once(kupe: InstalledSystem) -> N
     kupe.kube.patch("kupe", "ak-revoked", {"spec": {"revoked": True}})
     kupe.kube.delete("kupe", "ak-deleted")
     for each, code in ((old, "revoked_key"), (new, "revoked_key"), (deleted, "invalid_key")):
-        eventually(lambda e=each, c=code: code_of(kupe.ask(CLUSTERS, e)) == c, within=5)  # type: ignore[misc]
+        kupe.becomes(CLUSTERS, each, code)
 
 
 @proves("kupe", "rotation without downtime: a second key with the suffix `-new`, verify, revoke the old")
