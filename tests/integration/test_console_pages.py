@@ -17,8 +17,9 @@ import pytest
 from keywright_local import ControlPlane
 from tests.integration.conftest import Namespaces
 from tests.support.console import Console, console, console_account, make_account, serve
+from tests.support.console_visits import may_look
 from tests.support.kube import Kube, eventually
-from tests.support.people import allowed, bind
+from tests.support.people import bind
 from tests.support.processes import Process
 
 OURS: Mapping[str, str] = {"Sec-Fetch-Site": "same-origin"}
@@ -84,10 +85,12 @@ def client(service: Console) -> Client:
 
 
 @pytest.fixture
-def token(admin: Kube, namespace: str) -> str:
+def token(admin: Kube, service: Console, namespace: str) -> str:
     """Of an account that may edit the test's namespace, which is served, as is known by now."""
     serve(admin, namespace)
-    return make_account(admin, namespace, "alice", "edit")
+    token = make_account(admin, namespace, "alice", "edit")
+    may_look(service, namespace, token)
+    return token
 
 
 @pytest.fixture
@@ -330,10 +333,11 @@ def test_what_was_filled_in_is_there_again(client: Client, token: str, namespace
 
 
 def test_a_readonly_person_changes_nothing(
-    client: Client, plane: ControlPlane, admin: Kube, namespace: str, victim: str
+    client: Client, service: Console, admin: Kube, namespace: str, victim: str
 ) -> None:
     """Kubernetes decides, and the page says that it was that."""
     reader = make_account(admin, namespace, "reader", "view")
+    may_look(service, namespace, reader)
     client.sign_in(reader)
     page = client.get(victim)
     assert page.status == 200
@@ -349,16 +353,15 @@ def test_a_readonly_person_changes_nothing(
 
 
 def test_a_key_of_another_owner_answers_as_none(
-    client: Client, plane: ControlPlane, admin: Kube, namespace: str, victim: str, make_namespace: Namespaces
+    client: Client, service: Console, admin: Kube, namespace: str, victim: str, make_namespace: Namespaces
 ) -> None:
     """To who signed in by a key, forged forms and all: 404, as for a key that does not exist."""
     bind(admin, namespace, "carol@example.com", "edit")
     admin.apikey(namespace, "mine", className="standard", owner={"user": "carol@example.com"}, scopes=["keys:manage"])
     admin.wait(namespace, "mine", Active="True")
-    carol = Kube(plane.kubeconfig_for("carol@example.com"))
-    allowed(lambda: carol.list(namespace))
-    carol.close()
-    assert client.sign_in(admin.plain_key(namespace, "mine")).status == 303
+    plain = admin.plain_key(namespace, "mine")
+    may_look(service, namespace, plain)
+    assert client.sign_in(plain).status == 303
     form = {"csrf": client.get(f"/keys/{namespace}/mine").csrf}
     elsewhere = make_namespace(admin)
     admin.apikey(elsewhere, "victim", className="standard", owner={"user": "carol@example.com"})

@@ -459,6 +459,8 @@ def test_revoking_all_keys_of_somebody_who_leaves(
     bob = editor_at(service, admin, namespace, f"bob-of-{namespace}")
     bob.create(name="bobs")
     for path, method in ((f"/v1/owners/{leaver}/keys", "GET"), (f"/v1/owners/{leaver}/revoke", "POST")):
+    for each in plain:
+        eventually(partial(accepts, verifying, each))
         answer = bob.ask(method, path)
         assert (answer.status, answer.code) == (403, "forbidden")
     assert all(accepts(verifying, each) for each in plain)

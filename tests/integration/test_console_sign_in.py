@@ -13,7 +13,7 @@ from keywright_local import ControlPlane
 from keywright_local.certificates import CertificateAuthority
 from tests.support.browser import Visit, visiting
 from tests.support.console import Console, console, console_account, serve
-from tests.support.console_visits import Person, generate
+from tests.support.console_visits import Person, generate, may_look
 from tests.support.kube import Kube, eventually
 from tests.support.people import allowed, bind
 from tests.support.processes import Process, get
@@ -66,7 +66,7 @@ def test_a_session_ends_by_itself(visit: Visit, person: Person, session_key: Pat
 
 
 def test_a_key_signs_in_within_its_bounds(
-    visit: Visit, shared_operator: Process, admin: Kube, namespace: str, person: Person
+    visit: Visit, service: Console, shared_operator: Process, admin: Kube, namespace: str, person: Person
 ) -> None:
     """A key with keys:read shows its owner's keys and no others, and changes nothing; revoked, it ends the session."""
     owner = {"user": "dora@example.com"}
@@ -74,7 +74,9 @@ def test_a_key_signs_in_within_its_bounds(
     admin.apikey(namespace, "reader", className="standard", owner=owner, scopes=["keys:read"])
     admin.apikey(namespace, "foreign", className="standard")
     admin.wait(namespace, "reader", Active="True")
-    page = visit.sign_in(admin.plain_key(namespace, "reader"))
+    plain = admin.plain_key(namespace, "reader")
+    may_look(service, namespace, plain)
+    page = visit.sign_in(plain)
     expect(page.get_by_text(f"Signed in as dora@example.com, by key {namespace}/reader")).to_be_visible()
     expect(page.get_by_role("row", name="reader")).to_be_visible()
     expect(page.get_by_role("link", name="Generate new key")).to_have_count(0)

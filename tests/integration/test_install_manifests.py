@@ -27,6 +27,7 @@ from tests.support.installation import (
 )
 from tests.support.kube import Kube, Manifest
 from tests.support.openapi_schemas import LOCATION, write_schemas
+from tests.support.people import refusal
 
 KEEP = {"helm.sh/resource-policy": "keep"}
 EVERYWHERE = (
@@ -120,10 +121,16 @@ def schemas(plane: ControlPlane, admin: Kube, tmp_path_factory: pytest.TempPathF
 
 @pytest.fixture
 def restricted(admin: Kube, namespace: str) -> str:
-    """A namespace that takes pods of the Pod Security Standard "restricted" alone."""
+    """A namespace that takes pods of the Pod Security Standard "restricted" alone, as is known by now."""
     labels = {"pod-security.kubernetes.io/enforce": "restricted"}
     patch = {"metadata": {"labels": labels}}
     admin.request("PATCH", f"/api/v1/namespaces/{namespace}", patch, "application/merge-patch+json")
+    account = {"metadata": {"name": "any"}}
+    admin.request("POST", f"/api/v1/namespaces/{namespace}/serviceaccounts", account)
+    wide = {"serviceAccountName": "any", "containers": [{"name": "wide", "image": "wide"}]}
+    pod = {"metadata": {"name": "wide"}, "spec": wide}
+    pods_here = f"/api/v1/namespaces/{namespace}/pods"
+    refusal(lambda: admin.request("POST", pods_here, pod, dryRun="All"), saying="violates PodSecurity")
     return namespace
 
 

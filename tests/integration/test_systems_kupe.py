@@ -15,6 +15,7 @@ from kubernetes.client.exceptions import ApiException
 
 from tests.support.installed_system import (
     InstalledSystem,
+    await_class_rules,
     ci_scripts,
     code_of,
     managing,
@@ -50,6 +51,7 @@ def test_what_a_key_has_to_state(kupe: InstalledSystem) -> None:
     """Refused at admission, as an admin of Kupe, with the field; and none is made."""
     with member(kupe, "alice@example.com", "kupe-admins") as alice:
         allowed(lambda: alice.list("kupe"))
+        await_class_rules(kupe.kube, "kupe", "kupe")
         good: dict[str, Any] = {"displayName": "CI", "role": "readonly"}
         for spec, saying in (
             ({"role": "admin"}, "class kupe requires spec.displayName"),

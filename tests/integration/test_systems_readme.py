@@ -9,8 +9,9 @@ import pytest
 
 from keywright_local import ControlPlane
 from tests.integration.conftest import ROOT, apply
+from tests.support.installed_system import await_class_rules
 from tests.support.kube import Kube, eventually
-from tests.support.people import await_owner_filling, key, refusal
+from tests.support.people import await_owner_filling
 from tests.support.processes import BIN, free_address, operator
 from tests.support.system_rows import ROWS
 from tests.support.terminal import Step, read_steps, shell
@@ -28,7 +29,7 @@ def cluster(
     await_owner_filling(own_admin, "default")
     # The others are at work once this is refused.
     own_admin.create({"kind": "ApiKeyClass", "metadata": {"name": "probe"}, "spec": {"roles": []}})
-    refusal(lambda: own_admin.create(key("default", className="probe", role="admin")), status=422)
+    await_class_rules(own_admin, "default", "probe")
     own_admin.delete(None, "probe", kind="ApiKeyClass")
     with operator(account, tmp_path_factory.mktemp("operator") / "log"):
         yield own_plane

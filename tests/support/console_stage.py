@@ -13,7 +13,7 @@ from playwright.sync_api import Browser
 from keywright_local import ControlPlane
 from tests.support.browser import Visit, browse, visiting
 from tests.support.console import Console, console, console_account, make_account, serve
-from tests.support.console_visits import Person
+from tests.support.console_visits import Person, may_look
 from tests.support.kube import Kube
 from tests.support.processes import Process
 
@@ -49,10 +49,11 @@ def service(
 
 
 @pytest.fixture
-def person(admin: Kube, namespace: str) -> Person:
-    """A service account that may edit the test's namespace, which the key service serves."""
+def person(admin: Kube, service: Console, namespace: str) -> Person:
+    """A service account that may edit the test's namespace, which the key service serves, as is known by now."""
     serve(admin, namespace)
     token = make_account(admin, namespace, "alice", "edit")
+    may_look(service, namespace, token)
     return Person(token=token, user=f"system:serviceaccount:{namespace}:alice", namespace=namespace)
 
 

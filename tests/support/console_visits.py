@@ -6,9 +6,11 @@ from urllib.parse import urljoin
 
 from playwright.sync_api import Page, expect
 
+from tests.support.console import Console
+from tests.support.kube import eventually
 from tests.support.processes import get
 
-__all__ = ["PLAIN", "Person", "accepted", "generate"]
+__all__ = ["PLAIN", "Person", "accepted", "generate", "may_look"]
 
 PLAIN = re.compile(r"kw_live_[0-9A-Za-z]{12}_[0-9A-Za-z]{49}")
 
@@ -31,6 +33,12 @@ def generate(page: Page, namespace: str, name: str) -> str:
     shown = page.locator("#plain").inner_text()
     assert PLAIN.fullmatch(shown)
     return shown
+
+
+def may_look(service: Console, namespace: str, credential: str) -> None:
+    """Wait until whoever has this may look at keys: pages do not load themselves again."""
+    keys = f"/v1/namespaces/{namespace}/keys"
+    eventually(lambda: service.ask("GET", keys, token=credential).status == 200, within=30)
 
 
 def accepted(verifying: str, plain: str) -> bool:

@@ -15,16 +15,19 @@ from typing import Any
 
 import pytest
 import yaml
+from kubernetes.client.exceptions import ApiException
 
 from keywright_local import ControlPlane
 from tests.support.backend import Answer, ask
 from tests.support.console import Console, console, console_account
 from tests.support.kube import Kube, Manifest, eventually
+from tests.support.people import key
 from tests.support.processes import free_address, get, operator, verifier
 
 __all__ = [
     "ROOT",
     "InstalledSystem",
+    "await_class_rules",
     "ci_scripts",
     "code_of",
     "install_system",
@@ -74,14 +77,14 @@ class InstalledSystem:
         limits of a class count what is asked meanwhile, so it is asked less and less often.
         """
         last = ""
+        pauses = itertools.chain((0, 0.05, 0.1, 0.2, 0.4, 0.8), itertools.repeat(1.5))
 
         def look() -> Answer | None:
             nonlocal last
-        pauses = itertools.chain((0, 0.05, 0.1, 0.2, 0.4, 0.8), itertools.repeat(1.5))
+            time.sleep(next(pauses))
             answer = self.ask(path, plain, **how)
             last = code_of(answer)
             return answer if last == code else None
-            time.sleep(next(pauses))
 
         try:
             return eventually(look, within=60)
@@ -97,8 +100,22 @@ class InstalledSystem:
         return subprocess.check_output(found, text=True)
 
     def audit_lines(self) -> list[dict[str, Any]]:
-        """What the verifier has written down."""
-        return [json.loads(line) for line in self.audit.read_text().splitlines()]
+        """What the verifier has written down. It may be in the middle of the last line."""
+        return [json.loads(line) for line in self.audit.read_text().split("\n")[:-1]]
+
+
+def await_class_rules(kube: Kube, namespace: str, class_name: str) -> None:
+    """Wait until what the class says is told at admission: for half a minute or so it is not. Nothing is created."""
+    wanted = {"apiVersion": "keywright.dev/v1alpha1", **key(namespace, className=class_name, role="there-is-none")}
+
+    def is_refused() -> bool:
+        try:
+            kube.request("POST", kube.path("ApiKey", namespace), wanted, dryRun="All")
+        except ApiException as error:
+            return bool(error.status == 422)
+        return False
+
+    eventually(is_refused, within=90, what="the rules of the class at admission")
 
 
 def code_of(answer: Answer) -> str:
