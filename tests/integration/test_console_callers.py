@@ -55,7 +55,7 @@ def keys(admin: Kube, namespace: str) -> str:
     return f"/v1/namespaces/{namespace}/keys"
 
 
-def once(ask: Callable[[], Answer], status: int) -> Answer:
+def once(ask: Callable[[], Answer], status: int, *, within: float = 30) -> Answer:
     """The answer with this status, once it is given: roles and keys become known some time after they are made."""
 
     def look() -> Answer | None:
@@ -64,7 +64,7 @@ def once(ask: Callable[[], Answer], status: int) -> Answer:
 
     last: list[Answer] = []
     try:
-        found = eventually(look, within=30)
+        found = eventually(look, within=within)
     except AssertionError:
         raise AssertionError(f"no {status}, but {last[-1]}") from None
     assert found is not None
@@ -185,8 +185,9 @@ def test_a_mistyped_key_is_not_shown_to_the_api_server(
     for each in (plain[:-1], changed, f'"{plain}"', plain + "."):
         answer = service.ask("GET", keys, token=each)
         assert (answer.status, answer.code) == (401, "malformed_key")
+    assert reviews(plane) == before
     assert service.ask("GET", keys, token="no-key-and-no-token").status == 401
-    assert reviews(plane) == before + 1
+    assert reviews(plane) > before
 
 
 def reviews(plane: ControlPlane) -> int:
@@ -204,7 +205,8 @@ def test_a_token_that_is_over(service: Console, plane: ControlPlane, admin: Kube
     assert service.ask("GET", keys, token=token).status == 200
     assert reviews(plane) <= before + 1
     admin.delete_secret(namespace, "bound")
-    answer = once(lambda: service.ask("GET", keys, token=token), 401)
+    # The key service and the API server each remember for ten seconds whose it was.
+    answer = once(lambda: service.ask("GET", keys, token=token), 401, within=60)
     assert (answer.code, 'error="invalid_token"' in answer.fields["www-authenticate"]) == ("invalid_key", True)
 
 

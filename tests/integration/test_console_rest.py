@@ -201,13 +201,14 @@ def test_suspended_resumed_and_revoked(alice: Asker, verifying: str) -> None:
     assert alice.ask("POST", "/ci/suspend").body["status"] == "Suspended"
     eventually(lambda: refuses(verifying, plain))
     assert alice.ask("POST", "/ci/rotate").code == "conflict"
-    assert alice.ask("POST", "/ci/resume").body["status"] == "Active"
+    assert alice.ask("POST", "/ci/resume").status == 200
+    # That it is active is for the operator to say: a late one is not waited for.
+    eventually(lambda: alice.look("ci")["status"] == "Active")
     eventually(lambda: accepts(verifying, plain))
     revoked = alice.ask("POST", "/ci/revoke", {"reason": "seen in a log"})
     assert (revoked.status, revoked.body["status"], revoked.body["isOver"]) == (200, "Revoked", True)
     eventually(lambda: refuses(verifying, plain))
-    said = [each["message"] for each in alice.look("ci")["conditions"]]
-    assert any("seen in a log" in each for each in said)
+    eventually(lambda: any("seen in a log" in each["message"] for each in alice.look("ci")["conditions"]))
     for change in ("resume", "rotate"):
         answer = alice.ask("POST", f"/ci/{change}")
         assert (answer.status, answer.code) == (409, "conflict")
@@ -458,9 +459,9 @@ def test_revoking_all_keys_of_somebody_who_leaves(
     plain = [alice.create(name="here")["key"], editor_at(service, admin, elsewhere, leaver).create(name="there")["key"]]
     bob = editor_at(service, admin, namespace, f"bob-of-{namespace}")
     bob.create(name="bobs")
-    for path, method in ((f"/v1/owners/{leaver}/keys", "GET"), (f"/v1/owners/{leaver}/revoke", "POST")):
     for each in plain:
         eventually(partial(accepts, verifying, each))
+    for path, method in ((f"/v1/owners/{leaver}/keys", "GET"), (f"/v1/owners/{leaver}/revoke", "POST")):
         answer = bob.ask(method, path)
         assert (answer.status, answer.code) == (403, "forbidden")
     assert all(accepts(verifying, each) for each in plain)

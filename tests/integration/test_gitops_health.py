@@ -2,11 +2,13 @@
 
 import re
 import subprocess
+from datetime import UTC, datetime
 
 import pytest
 import yaml
 
 from keywright.domain.apikey import Phase
+from keywright.domain.times import format_instant
 from keywright_local import ControlPlane
 from tests.integration.conftest import ROOT
 from tests.support.gitops import ARGO, Flux, argo_health, flux_expressions
@@ -41,12 +43,12 @@ def phases(shared_operator: Process, admin: Kube, namespace: str) -> dict[str, M
     admin.apikey(namespace, "active", ttl="90d")
     admin.apikey(namespace, "expiring", ttl="1d")
     admin.apikey(namespace, "suspended", suspended=True)
-    admin.apikey(namespace, "expired", ttl="5s")
     admin.apikey(namespace, "class-not-found", className="nowhere")
     admin.apikey(namespace, "secret-conflict")
-    for name in ("revoked", "secret-missing", "not-observed"):
+    for name in ("expired", "revoked", "secret-missing", "not-observed"):
         admin.apikey(namespace, name)
         admin.wait(namespace, name, Active="True")
+    admin.patch(namespace, "expired", {"spec": {"expiresAt": format_instant(datetime.now(UTC))}})
     admin.patch(namespace, "revoked", {"spec": {"revoked": True, "revocationReason": "leaked"}})
     admin.delete_secret(namespace, "secret-missing")
 
@@ -54,11 +56,11 @@ def phases(shared_operator: Process, admin: Kube, namespace: str) -> dict[str, M
         return admin.wait(namespace, name, within=40, **conditions)
 
     return {
-        "active": settled("active", Ready="True", Active="True", Expiring="False"),
-        "expiring": settled("expiring", Ready="True", Expiring="True"),
-        "suspended": settled("suspended", Ready="True", Active="False/KeySuspended"),
-        "expired": settled("expired", Ready="True", Active="False/KeyExpired"),
-        "revoked": settled("revoked", Ready="True", Active="False/KeyRevoked"),
+        "active": settled("active", Ready="True", Active="True", Expiring="False", SecretDelivered="True"),
+        "expiring": settled("expiring", Ready="True", Expiring="True", SecretDelivered="True"),
+        "suspended": settled("suspended", Ready="True", Active="False/KeySuspended", SecretDelivered="True"),
+        "expired": settled("expired", Ready="True", Active="False/KeyExpired", SecretDelivered="False"),
+        "revoked": settled("revoked", Ready="True", Active="False/KeyRevoked", SecretDelivered="False"),
         "classNotFound": settled("class-not-found", Stalled="True/ClassNotFound"),
         "secretConflict": settled("secret-conflict", Stalled="True/SecretConflict"),
         "secretMissing": settled("secret-missing", Stalled="True/SecretMissing"),

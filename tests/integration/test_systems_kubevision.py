@@ -29,7 +29,7 @@ from tests.support.installed_system import (
     run_script,
     verifying,
 )
-from tests.support.kube import Kube, eventually, status_of
+from tests.support.kube import Kube, eventually
 from tests.support.kubectl import apikey, at_terminal
 from tests.support.people import RBAC, allowed, bind
 from tests.support.pods import container_of
@@ -296,8 +296,7 @@ def test_a_key_near_its_end_is_amber(kubevision: InstalledSystem) -> None:
     eventually(lambda: "Expiring" in row("soon"))
     assert "\x1b[33m" in row("soon")
     assert "\x1b[33m" not in row("calm")
-    manifest = kubevision.kube.get(HERS, "soon")
-    assert status_of(manifest)["Expiring"].startswith("True/ExpiresSoon")
+    manifest = kubevision.kube.wait(HERS, "soon", Expiring="True/ExpiresSoon")
     eventually(lambda: "ExpiresSoon" in list(kubevision.kube.events(HERS, "soon")))
     series = f'keywright_apikey_expiration_timestamp_seconds{{namespace="{HERS}",name="soon"}}'
     figures = eventually(
