@@ -83,6 +83,7 @@ def test_every_page_is_accessible(
         generate(page, stage, "Payments CI deploy")
         check(visit, "made")
         page.get_by_role("link", name="show the key's page").click()
+        expect(page.get_by_role("heading", name="Payments CI deploy")).to_be_visible()
         address = page.url.removeprefix(visit.origin)
         visit.open(f"{address}/rotate")
         check(visit)

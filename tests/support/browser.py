@@ -11,13 +11,13 @@ from pathlib import Path
 from typing import Any, Literal
 
 from axe_playwright_python.sync_playwright import Axe  # type: ignore[import-untyped]
-from playwright.sync_api import Browser, BrowserContext, ConsoleMessage, Page, Request, expect, sync_playwright
+from playwright.sync_api import Browser, BrowserContext, ConsoleMessage, Error, Page, Request, expect, sync_playwright
 
 from tests.support.programs import program
 
-__all__ = ["Scheme", "Visit", "assert_accessible", "browse", "keep", "visiting"]
+__all__ = ["Scheme", "Visit", "assert_accessible", "browse", "keep", "markup", "visiting"]
 
-PATIENCE = 20_000  # milliseconds
+PATIENCE = 40_000  # milliseconds
 RULES = ["wcag2a", "wcag2aa", "wcag21a", "wcag21aa", "wcag22aa", "best-practice"]
 Scheme = Literal["light", "dark"]
 
@@ -101,6 +101,15 @@ def visiting(
         assert visit.faults == [], visit.faults
     finally:
         context.close()
+
+
+def markup(page: Page) -> str:
+    """All of the page. One that came back from the way behind loads itself anew, and is asked again if it was at it."""
+    try:
+        return page.content()
+    except Error:
+        page.wait_for_load_state()
+        return page.content()
 
 
 def assert_accessible(page: Page) -> None:
