@@ -49,9 +49,11 @@ def exchange(address: str, sent: bytes, *, patience: float = 60.0) -> bytes:
     """Everything that comes back for these bytes, until the other end closes."""
     host, _, port = address.rpartition(":")
     with socket.create_connection((host, int(port)), timeout=patience) as connection:
-        connection.sendall(sent)
+        # Who is refused before he has sent all of it may find the connection closed; the answer has come all the same.
+        with contextlib.suppress(ConnectionError):
+            connection.sendall(sent)
         received = b""
-        with contextlib.suppress(ConnectionResetError):
+        with contextlib.suppress(ConnectionError):
             while part := connection.recv(65536):
                 received += part
         return received

@@ -18,7 +18,7 @@ _MARK = "-- the command has ended --"
 _WITHIN = 120.0  # seconds, for one command
 # What only looks is looked at again until it shows what it should: watches take their time.
 _LOOKS = re.compile(r"(?:curl|kubectl (?:get|apikey (?:list|reveal|verify)))\b|keywright rules|grep\b|jq\b|tail\b")
-_SOON = 30.0
+_SOON = 60.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
