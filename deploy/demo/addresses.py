@@ -1,7 +1,8 @@
 """Free ports of this machine, and who is ready behind them."""
 
 import http.client
-import socket
+
+from keywright_local.ports import pick_free_port
 
 __all__ = ["free_address", "is_ready"]
 
@@ -19,5 +20,4 @@ def is_ready(address: str) -> bool:
 
 
 def free_address() -> str:
-    with socket.create_server(("127.0.0.1", 0)) as server:
-        return f"127.0.0.1:{server.getsockname()[1]}"
+    return f"127.0.0.1:{pick_free_port()}"

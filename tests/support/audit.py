@@ -29,6 +29,8 @@ def requests(log: Path) -> Iterator[Request]:
     """Every answered request for a resource, oldest first."""
     with log.open() as lines:
         for line in lines:
+            if not line.endswith("\n"):
+                return  # it is still being written
             entry = json.loads(line)
             reference = entry.get("objectRef")
             if entry["stage"] != "ResponseComplete" or reference is None:

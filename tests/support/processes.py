@@ -6,12 +6,12 @@ import http.client
 import os
 import re
 import signal
-import socket
 import subprocess
 import sys
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
+from keywright_local.ports import pick_free_port
 from tests.support.kube import eventually
 
 __all__ = ["BIN", "Process", "figure", "free_address", "get", "operator", "say", "serving", "start", "verifier"]
@@ -147,5 +147,4 @@ def say(figures: str) -> None:
 
 
 def free_address() -> str:
-    with socket.create_server(("127.0.0.1", 0)) as server:
-        return f"127.0.0.1:{server.getsockname()[1]}"
+    return f"127.0.0.1:{pick_free_port()}"
