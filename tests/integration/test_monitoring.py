@@ -11,7 +11,7 @@ import pytest
 import yaml
 
 from keywright.domain.reasons import Reason
-from keywright.verifier.verdicts import Code
+from keywright.verifier.verdicts import REFUSALS, Code
 from keywright_local import ControlPlane
 from tests.integration.conftest import ROOT
 from tests.integration.test_exposition import families
@@ -126,7 +126,7 @@ def test_the_label_values_that_are_asked_for_exist() -> None:
     """A verdict or reason that was misspelt would never be seen."""
     known: dict[str, set[str]] = {
         "code": set(map(str, Code)),
-        "reason": set(map(str, Reason)),
+        "reason": {*map(str, Reason), *(each.reason for each in REFUSALS)},
         "result": {"done", "conflict", "refused", "failed"},
     }
     expressions = " ".join([*QUERIES, *(rule["expr"] for rule in RULES)])

@@ -125,7 +125,7 @@ class Judge(Generic[T]):
 
     def refuse(self, refusal: Refusal, asked: Asked, now: float, scopes: Sequence[str] = (), fields: bytes = b"") -> T:
         """Answer a request that can be refused without a look at its key, or after one."""
-        self._metrics.refused[refusal.code] += 1
+        self._metrics.refused[refusal] += 1
         self.decided = refusal
         return self._answers.refuse(refusal, now, for_nginx=asked.for_nginx, scopes=scopes, fields=fields)
 
@@ -199,7 +199,7 @@ class Judge(Generic[T]):
             return self.refuse(ruling, asked, now)
         fields = quota.fields(ruling) if ruling is not None else b""
         if ruling is not None and ruling.retry_after:
-            self._metrics.refused[verdicts.RATE_LIMITED.code] += 1
+            self._metrics.refused[verdicts.RATE_LIMITED] += 1
             self.decided = verdicts.RATE_LIMITED
             return answers.refuse(verdicts.RATE_LIMITED, now, for_nginx=asked.for_nginx, fields=fields)
         return self._allow(answers, entry, permits, need, asked, now, fields)

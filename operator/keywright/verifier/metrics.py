@@ -4,11 +4,10 @@ Plain integers: everything runs in one thread, and a counter in front of every r
 Labels are constants of this program and never come from a request.
 """
 
-from collections.abc import Mapping
 from enum import StrEnum
 
 from keywright.exposition import Histogram, Sample, labels
-from keywright.verifier.verdicts import Code
+from keywright.verifier.verdicts import REFUSALS, Code, Refusal
 
 __all__ = ["Introspected", "LimitedBy", "Metrics", "OwnerAnswer"]
 
@@ -72,7 +71,7 @@ class Metrics:
     def __init__(self) -> None:
         self.allowed = 0
         self.answer_seconds = Histogram(_ANSWER_SECONDS)
-        self.refused: dict[Code, int] = {each: 0 for each in Code if each is not Code.ALLOWED}
+        self.refused: dict[Refusal, int] = dict.fromkeys(REFUSALS, 0)
         self.proof_hits = 0
         self.fingerprint_refusals = 0
         self.argon2_runs = 0
@@ -91,9 +90,10 @@ class Metrics:
 
     def samples(self) -> list[Sample]:
         """The counters as families."""
-        by_code = {Code.ALLOWED: self.allowed, **self.refused}
+        decisions = {labels(code=Code.ALLOWED): float(self.allowed)}
+        decisions |= {labels(code=each.code, reason=each.reason): float(n) for each, n in self.refused.items()}
         return [
-            ("keywright_verifier_decisions_total", "counter", "Decisions by verdict.", _by_code(by_code)),
+            ("keywright_verifier_decisions_total", "counter", "Decisions by verdict and reason.", decisions),
             (
                 "keywright_verifier_answer_duration_seconds",
                 "histogram",
@@ -135,10 +135,6 @@ class Metrics:
             _counter("rules_taken", "Rules files that were taken.", self.rules_taken),
             _counter("rules_refused", "Rules files that were missing or wrong.", self.rules_refused),
         ]
-
-
-def _by_code(counts: Mapping[Code, int]) -> Mapping[str, float]:
-    return {labels(code=code): float(count) for code, count in counts.items()}
 
 
 def _counter(name: str, text: str, value: float) -> Sample:

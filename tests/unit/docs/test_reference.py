@@ -20,7 +20,7 @@ from keywright.reconcile.roster import Roster
 from keywright.verifier.http.listener import listen
 from keywright.verifier.limits.store_address import parse_store
 from keywright.verifier.settings import VerifierSettings
-from keywright.verifier.verdicts import Code
+from keywright.verifier.verdicts import REFUSALS, Code
 from site_extension import resources, settings, verdicts
 from tests.unit.cli.test_command_line import _run
 from tests.unit.verifier.wire import Served, serving
@@ -91,9 +91,11 @@ def test_a_flag_without_twin_ends_the_build(monkeypatch: pytest.MonkeyPatch) -> 
 
 
 def test_every_verdict_has_its_row() -> None:
-    """All but the one that refuses nothing."""
-    told = re.findall(r"^\| `(\w+)`", verdicts.render(), re.MULTILINE)
-    assert set(told) == set(Code) - {Code.ALLOWED}
+    """All but the one that refuses nothing, and each reason once."""
+    told = re.findall(r"^\| `(\w+)` \| `(\w+)`", verdicts.render(), re.MULTILINE)
+    assert {code for code, _ in told} == set(Code) - {Code.ALLOWED}
+    assert sorted(reason for _, reason in told) == sorted(each.reason for each in REFUSALS)
+    assert len(set(told)) == len(REFUSALS) == len({each.reason for each in REFUSALS})
 
 
 def test_every_word_of_status_is_explained() -> None:
