@@ -12,6 +12,7 @@ def render() -> str:
     rows = (
         [
             code(each.code),
+            code(each.reason),
             str(each.status),
             plain(each.detail),
             code(f'error="{each.error}"') if each.error else "without `error`" if each.is_challenged else "none",
@@ -19,4 +20,4 @@ def render() -> str:
         ]
         for each in sorted(REFUSALS, key=lambda refusal: order.index(refusal.code))
     )
-    return table(["code", "status", "`detail`", "challenge", "`Retry-After`"], rows)
+    return table(["code", "reason", "status", "`detail`", "challenge", "`Retry-After`"], rows)

@@ -5,6 +5,7 @@ from pathlib import Path
 
 from keywright_local import ControlPlane
 from tests.integration.conftest import ROOT, Namespaces
+from tests.support.console import console, console_account
 from tests.support.kube import Kube, eventually
 from tests.support.processes import free_address, get, operator, verifier
 from tests.support.promtool import complaints
@@ -83,3 +84,36 @@ def test_the_verifier_exposes_what_its_page_says(
     assert "keywright_verifier_keys 1\n" in shown
     assert 'keywright_verifier_keys_by_state{state="live"} 1\n' in shown
     assert re.search(r"^keywright_verifier_audit_lines_total [1-9]", shown, re.MULTILINE)
+
+
+def test_the_console_exposes_what_its_page_says(
+    own_plane: ControlPlane, own_admin: Kube, make_namespace: Namespaces, tmp_path: Path
+) -> None:
+    """After requests with a key, before and after it was revoked: counted as a verifier counts them."""
+    namespace = make_namespace(own_admin)
+    account = console_account(own_plane, own_admin, namespaces=[namespace])
+    keys = f"/v1/namespaces/{namespace}/keys"
+    with (
+        operator(own_plane.kubeconfig, tmp_path / "o", namespaces=[namespace]),
+        console(account, tmp_path / "c", namespaces=[namespace]) as service,
+    ):
+        own_admin.apikey(namespace, "key", scopes=["keys:read"], owner={"user": "alice"})
+        own_admin.wait(namespace, "key", Active="True", within=40)
+        plain = own_admin.plain_key(namespace, "key")
+        # Alice has no rights, which is for the API server to say: the key itself is let in.
+        eventually(lambda: service.ask("GET", keys, token=plain).code == "forbidden")
+        own_admin.patch(namespace, "key", {"spec": {"revoked": True}})
+        eventually(lambda: service.ask("GET", keys, token=plain).code == "revoked_key")
+        shown = get(service.admin, "/metrics")[2]
+    assert complaints(shown) == ""
+    assert [each for each in families(shown) if not is_documented(each)] == []
+    assert 'keywright_verifier_decisions_total{code="revoked_key",reason="revoked"} 1\n' in shown
+    assert "keywright_console_ready 1\n" in shown
+    assert "keywright_console_keys 1\n" in shown
+    for pattern in (
+        r'^keywright_verifier_decisions_total\{code="allowed"\} [1-9]',
+        r"^keywright_verifier_argon2_runs_total 1$",
+        r'^keywright_console_answers_total\{status="401"\} [1-9]',
+        r"^keywright_console_watch_age_seconds [0-9]",
+    ):
+        assert re.search(pattern, shown, re.MULTILINE), pattern

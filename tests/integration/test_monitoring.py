@@ -11,10 +11,11 @@ import pytest
 import yaml
 
 from keywright.domain.reasons import Reason
-from keywright.verifier.verdicts import Code
+from keywright.verifier.verdicts import REFUSALS, Code
 from keywright_local import ControlPlane
 from tests.integration.conftest import ROOT
 from tests.integration.test_exposition import families
+from tests.support.console import console, console_account
 from tests.support.kube import Kube, eventually
 from tests.support.processes import free_address, get, operator, verifier
 from tests.support.programs import program
@@ -40,7 +41,7 @@ def promtool(*arguments: str | Path) -> str:
 
 @pytest.fixture(scope="module")
 def exposed(plane: ControlPlane, admin: Kube, tmp_path_factory: pytest.TempPathFactory) -> Iterator[set[str]]:
-    """Every family of an operator and of a verifier that has everything switched on."""
+    """Every family of an operator, of a console, and of a verifier that has everything switched on."""
     folder = tmp_path_factory.mktemp("monitoring")
     (folder / "rules.yaml").write_text("rules: [{path: /healthz, allow: anonymous}]\n")
     probes = free_address()
@@ -54,9 +55,11 @@ def exposed(plane: ControlPlane, admin: Kube, tmp_path_factory: pytest.TempPathF
             _listen,
             admin_listen,
         ),
+        console(console_account(plane, admin, namespaces=["default"]), folder / "c", namespaces=["default"]) as service,
     ):
         eventually(lambda: get(probes, "/readyz")[0] == 200, within=40)
-        yield families(get(probes, "/metrics")[2]) | families(get(admin_listen, "/metrics")[2])
+        addresses = (probes, admin_listen, service.admin)
+        yield {each for address in addresses for each in families(get(address, "/metrics")[2])}
 
 
 def named(expression: str) -> set[str]:
@@ -126,7 +129,7 @@ def test_the_label_values_that_are_asked_for_exist() -> None:
     """A verdict or reason that was misspelt would never be seen."""
     known: dict[str, set[str]] = {
         "code": set(map(str, Code)),
-        "reason": set(map(str, Reason)),
+        "reason": {*map(str, Reason), *(each.reason for each in REFUSALS)},
         "result": {"done", "conflict", "refused", "failed"},
     }
     expressions = " ".join([*QUERIES, *(rule["expr"] for rule in RULES)])

@@ -1,5 +1,6 @@
 """The admin listener: is it alive, is it ready, what has it answered."""
 
+import math
 from collections import Counter
 
 from starlette.types import Receive, Scope, Send
@@ -49,9 +50,17 @@ class Admin:
 
     def _samples(self) -> list[Sample]:
         counts = {labels(status=str(status)): float(count) for status, count in sorted(self._answered.items())}
-        known = self._engine.known if self._engine is not None else 0
-        return [
+        samples: list[Sample] = [
             ("keywright_console_answers_total", "counter", "Answers by status; 0 for a client that went away.", counts),
-            ("keywright_console_ready", "gauge", "Whether requests are served.", {"": float(self._is_ready())}),
-            ("keywright_console_keys", "gauge", "Key records that may ask.", {"": float(known)}),
+            _gauge("ready", "Whether requests are served.", self._is_ready()),
+            _gauge("keys", "Key records that may ask.", self._engine.known if self._engine is not None else 0),
         ]
+        if self._engine is not None:
+            samples += self._engine.samples()
+            if math.isfinite(age := self._engine.watch_age):
+                samples.append(_gauge("watch_age_seconds", "Since the API server was last heard of.", age))
+        return samples
+
+
+def _gauge(name: str, text: str, value: float) -> Sample:
+    return (f"keywright_console_{name}", "gauge", text, {"": float(value)})

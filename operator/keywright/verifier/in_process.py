@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from keywright.errors import KeywrightError
+from keywright.exposition import Sample
 from keywright.flags import check_namespaces
 from keywright.kube import credentials
 from keywright.kube.client import connect
@@ -114,6 +115,10 @@ class InProcess:
         carried = [each for each in fields if each[0] in self._judge.carriers]
         return self._judge.judge(carried, need, PLAIN, now)
 
+    async def judge_alone(self, key: bytes) -> Verdict:
+        """The verdict on a key that came without a request, as out of a form."""
+        return await self._judge.judge_alone(key, self._any_key, PLAIN)
+
     def judge_again(self, key: str, key_id: str) -> Verdict | Coroutine[Any, Any, Verdict]:
         """The verdict on a key that was presented and proven before, as it stands now: who remembers the one who asked
         need not remember the key. ``key`` is ``namespace/name``.
@@ -143,6 +148,15 @@ class InProcess:
     def known(self) -> int:
         """How many key records the picture holds."""
         return len(self._index.entries)
+
+    @property
+    def watch_age(self) -> float:
+        """Seconds since the API server was last heard of; infinite before it ever was."""
+        return self._freshness.age()
+
+    def samples(self) -> list[Sample]:
+        """What has been judged, under the names of a verifier: one alert is good for both."""
+        return self._metrics.of_judging()
 
     def refuse(self, error: RefusedError) -> Verdict:
         """The verdict on a request that turned out to need more."""

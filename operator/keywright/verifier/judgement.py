@@ -13,7 +13,7 @@ from typing import Any, Generic, Protocol, TypeVar
 from keywright.verifier import verdicts
 from keywright.verifier.freshness import Freshness
 from keywright.verifier.keys.acceptance import Acceptance
-from keywright.verifier.keys.credentials import AUTHORIZATION, Field, find_key
+from keywright.verifier.keys.credentials import AUTHORIZATION, Field, Presented, find_key
 from keywright.verifier.keys.engine import Engine, Unproven
 from keywright.verifier.keys.records import Entry
 from keywright.verifier.keys.rights import Permits
@@ -117,6 +117,11 @@ class Judge(Generic[T]):
                 outcome = verdicts.BUSY
         return self._conclude(outcome, need, asked, now)
 
+    async def judge_alone(self, text: bytes, need: Need, asked: Asked) -> T:
+        """Answer a request on behalf of a key that came without a carrier: any that its class accepts would do."""
+        answer = self._conclude(await self._judge_alone(text), need, asked, self._wall_clock())
+        return await answer if isinstance(answer, Coroutine) else answer
+
     def judge_known(self, entry: Entry, need: Need, asked: Asked, now: float) -> T | Coroutine[Any, Any, T]:
         """Answer a request on behalf of a key that was proven a while ago, by how it stands now."""
         if not self._freshness.is_fresh():
@@ -125,9 +130,22 @@ class Judge(Generic[T]):
 
     def refuse(self, refusal: Refusal, asked: Asked, now: float, scopes: Sequence[str] = (), fields: bytes = b"") -> T:
         """Answer a request that can be refused without a look at its key, or after one."""
-        self._metrics.refused[refusal.code] += 1
+        self._metrics.refused[refusal] += 1
         self.decided = refusal
         return self._answers.refuse(refusal, now, for_nginx=asked.for_nginx, scopes=scopes, fields=fields)
+
+    async def _judge_alone(self, text: bytes) -> Entry | Refusal:
+        for _ in range(_ROUNDS):
+            if not self._freshness.is_fresh():
+                return verdicts.NOT_IN_SYNC
+            carried = {name: each for name, each in self._acceptance.classes.items() if each.schemes or each.headers}
+            found = self._engine.judge(Presented(text, carried), self._wall_clock())
+            if not isinstance(found, Unproven):
+                return found
+            refusal = await self._engine.prove(found)
+            if refusal is not None:
+                return refusal
+        return verdicts.BUSY
 
     async def _prove_first(
         self, credentials: list[Field], unproven: Unproven, need: Need, asked: Asked, rounds: int
@@ -199,7 +217,7 @@ class Judge(Generic[T]):
             return self.refuse(ruling, asked, now)
         fields = quota.fields(ruling) if ruling is not None else b""
         if ruling is not None and ruling.retry_after:
-            self._metrics.refused[verdicts.RATE_LIMITED.code] += 1
+            self._metrics.refused[verdicts.RATE_LIMITED] += 1
             self.decided = verdicts.RATE_LIMITED
             return answers.refuse(verdicts.RATE_LIMITED, now, for_nginx=asked.for_nginx, fields=fields)
         return self._allow(answers, entry, permits, need, asked, now, fields)

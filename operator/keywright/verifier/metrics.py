@@ -4,11 +4,10 @@ Plain integers: everything runs in one thread, and a counter in front of every r
 Labels are constants of this program and never come from a request.
 """
 
-from collections.abc import Mapping
 from enum import StrEnum
 
 from keywright.exposition import Histogram, Sample, labels
-from keywright.verifier.verdicts import Code
+from keywright.verifier.verdicts import REFUSALS, Code, Refusal
 
 __all__ = ["Introspected", "LimitedBy", "Metrics", "OwnerAnswer"]
 
@@ -72,7 +71,7 @@ class Metrics:
     def __init__(self) -> None:
         self.allowed = 0
         self.answer_seconds = Histogram(_ANSWER_SECONDS)
-        self.refused: dict[Code, int] = {each: 0 for each in Code if each is not Code.ALLOWED}
+        self.refused: dict[Refusal, int] = dict.fromkeys(REFUSALS, 0)
         self.proof_hits = 0
         self.fingerprint_refusals = 0
         self.argon2_runs = 0
@@ -91,28 +90,13 @@ class Metrics:
 
     def samples(self) -> list[Sample]:
         """The counters as families."""
-        by_code = {Code.ALLOWED: self.allowed, **self.refused}
         return [
-            ("keywright_verifier_decisions_total", "counter", "Decisions by verdict.", _by_code(by_code)),
+            *self.of_judging(),
             (
                 "keywright_verifier_answer_duration_seconds",
                 "histogram",
                 "From a request's head to its answer. Of those given at once, one in 16 is timed and counts for 16.",
                 self.answer_seconds.values(),
-            ),
-            _counter("proof_hits", "Decisions on keys that were proven before.", self.proof_hits),
-            _counter(
-                "fingerprint_refusals",
-                "Wrong secrets refused without an argon2 run.",
-                self.fingerprint_refusals,
-            ),
-            _counter("argon2_runs", "Argon2 runs started.", self.argon2_runs),
-            _counter("argon2_refused", "First uses refused because the queue was full.", self.argon2_refused),
-            (
-                "keywright_verifier_limit_decisions_total",
-                "counter",
-                "Requests that limits apply to, by who counted them.",
-                {labels(by=by): float(count) for by, count in self.limited_by.items()},
             ),
             _counter("limit_store_losses", "Connections to the rate limit store lost.", self.limit_store_losses),
             (
@@ -130,15 +114,33 @@ class Metrics:
             _counter("http_errors", "Requests answered with a plain HTTP error.", self.http_errors),
             _counter("connections", "Connections accepted.", self.connections_total),
             _counter("connections_refused", "Connections refused at the cap.", self.connections_refused),
-            _counter("usage_writes", "ApiKeyUsage objects written.", self.usage_writes),
-            _counter("usage_failures", "Attempts at that which failed.", self.usage_failures),
             _counter("rules_taken", "Rules files that were taken.", self.rules_taken),
             _counter("rules_refused", "Rules files that were missing or wrong.", self.rules_refused),
         ]
 
-
-def _by_code(counts: Mapping[Code, int]) -> Mapping[str, float]:
-    return {labels(code=code): float(count) for code, count in counts.items()}
+    def of_judging(self) -> list[Sample]:
+        """Those families that mean the same wherever keys are judged, in a verifier or in another program."""
+        decisions = {labels(code=Code.ALLOWED): float(self.allowed)}
+        decisions |= {labels(code=each.code, reason=each.reason): float(n) for each, n in self.refused.items()}
+        return [
+            ("keywright_verifier_decisions_total", "counter", "Decisions by verdict and reason.", decisions),
+            _counter("proof_hits", "Decisions on keys that were proven before.", self.proof_hits),
+            _counter(
+                "fingerprint_refusals",
+                "Wrong secrets refused without an argon2 run.",
+                self.fingerprint_refusals,
+            ),
+            _counter("argon2_runs", "Argon2 runs started.", self.argon2_runs),
+            _counter("argon2_refused", "First uses refused because the queue was full.", self.argon2_refused),
+            (
+                "keywright_verifier_limit_decisions_total",
+                "counter",
+                "Requests that limits apply to, by who counted them.",
+                {labels(by=by): float(count) for by, count in self.limited_by.items()},
+            ),
+            _counter("usage_writes", "ApiKeyUsage objects written.", self.usage_writes),
+            _counter("usage_failures", "Attempts at that which failed.", self.usage_failures),
+        ]
 
 
 def _counter(name: str, text: str, value: float) -> Sample:

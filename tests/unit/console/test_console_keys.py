@@ -45,12 +45,22 @@ async def cluster(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> AsyncItera
 
 
 @pytest.fixture
-async def callers(cluster: Cluster) -> AsyncIterator[Callers]:
-    """The gate in front of a service that takes keys and tokens, in sync."""
-    engine = InProcess(VerifierSettings(usage=False, classes=("standard", "odd")))
-    running = asyncio.ensure_future(engine.run(lambda: None))
-    while not engine.is_ready:
-        await asyncio.sleep(0.01)
+async def engine(cluster: Cluster) -> AsyncIterator[InProcess]:
+    """What judges keys, in sync."""
+    judging = InProcess(VerifierSettings(usage=False, classes=("standard", "odd")))
+    running = asyncio.ensure_future(judging.run(lambda: None))
+    # Two lists, two watches. A change between the two of a kind is not heard of: the API server of loopback keeps no past.
+    async with asyncio.timeout(PATIENCE):
+        while not judging.is_ready or len(cluster.paths) < 4:
+            await asyncio.sleep(0.01)
+    yield judging
+    running.cancel()
+    await asyncio.wait({running})
+
+
+@pytest.fixture
+async def callers(engine: InProcess) -> AsyncIterator[Callers]:
+    """The gate in front of a service that takes keys and tokens."""
     async with connect(load()) as client:
         yield Callers(
             keys=Keys(engine),
@@ -60,8 +70,6 @@ async def callers(cluster: Cluster) -> AsyncIterator[Callers]:
             rates=Rates(65535),
             sessions=Sessions(b"k" * 32, minutes=15, is_secure=False),
         )
-    running.cancel()
-    await asyncio.wait({running})
 
 
 def request(method: str = "GET", cookie: str | None = None, **headers: str) -> Request:
@@ -81,6 +89,21 @@ async def settled(callers: Callers, cookie: str, code: str) -> ProblemError:
                 if problem.code == code:
                     return problem
             await asyncio.sleep(0.01)
+
+
+async def signed_in(callers: Callers, key: str) -> str:
+    """The cookie of who pastes this key, once key and class have been heard of."""
+    async with asyncio.timeout(PATIENCE):
+        while True:
+            with suppress(ProblemError):
+                return (await callers.sign_in(key))[1]
+            await asyncio.sleep(0.01)
+
+
+def decisions(engine: InProcess) -> dict[str, float]:
+    """How many there were of each reason; ``allowed`` has none."""
+    (counted,) = (values for name, _, _, values in engine.samples() if name == "keywright_verifier_decisions_total")
+    return {at.split('"')[-2]: count for at, count in counted.items() if count}
 
 
 async def manages(callers: Callers, cookie: str) -> bool:
@@ -137,13 +160,8 @@ async def test_a_session_ends_with_its_class(callers: Callers, cluster: Cluster)
     said = {"scopes": ["keys:read"], "owner": OWNER}
     manifest = api_key(record(odd), name="odd", uid="uid-2", class_name="odd", spec=said, status={"effective": said})
     cluster.put("apikeys", manifest)
-    cookie = ""
-    async with asyncio.timeout(PATIENCE):
-        while not cookie:
-            with suppress(ProblemError):
-                # It is pasted without a header that its class accepts, so all of them are tried.
-                _, cookie = await callers.sign_in(odd.text)
-            await asyncio.sleep(0.01)
+    # It is pasted without the header that its class accepts.
+    cookie = await signed_in(callers, odd.text)
     assert (await callers.visitor(request(cookie=cookie))).caller.user == "alice"
     cluster.remove("apikeyclasses", "class-odd")
     assert (await settled(callers, cookie, "invalid_key")).status == 401
@@ -155,6 +173,49 @@ async def test_signing_in_with_what_is_none(callers: Callers) -> None:
         with pytest.raises(ProblemError) as refused:
             await callers.sign_in(credential)
         assert (refused.value.status, refused.value.code) == (401, code)
+
+
+async def test_each_key_is_counted_once(callers: Callers, cluster: Cluster, engine: InProcess) -> None:
+    """By its verdict, as a verifier counts: whether a program sends it, somebody pastes it, or a session came from it."""
+    _, cookie = await callers.sign_in(KEY.text)
+    await callers.identify(request(x_api_key=KEY.text))
+    await callers.visitor(request(cookie=cookie))
+    for wrong in (KEY.text[:-1], mint(3).text):
+        with pytest.raises(ProblemError):
+            await callers.sign_in(wrong)
+    counted = decisions(engine)
+    assert counted == {"allowed": 3, "malformed_mistyped": 1, "invalid": 1}
+    cluster.put("apikeys", held(["keys:read"], OWNER, revoked=True))
+    await settled(callers, cookie, "revoked_key")
+    assert decisions(engine)["revoked"] == 1
+    for ask in (callers.sign_in(KEY.text), callers.identify(request(authorization=f"Bearer {KEY.text}"))):
+        with pytest.raises(ProblemError) as refused:
+            await ask
+        assert refused.value.code == "revoked_key"
+    assert decisions(engine)["revoked"] == 3
+
+
+async def test_what_nothing_carries_is_not_taken_from_a_form_either(callers: Callers, cluster: Cluster) -> None:
+    """A class without scheme and header has keys that nobody may present."""
+    cluster.put("apikeyclasses", api_key_class("odd", prefix="odd", credentials={"schemes": ["Odd"], "headers": []}))
+    odd = mint(2, "odd")
+    said = {"scopes": ["keys:read"], "owner": OWNER}
+    cluster.put(
+        "apikeys",
+        api_key(record(odd), name="odd", uid="uid-2", class_name="odd", spec=said, status={"effective": said}),
+    )
+    cookie = await signed_in(callers, odd.text)
+    assert (await callers.visitor(request(cookie=cookie))).caller.user == "alice"
+    cluster.put("apikeyclasses", api_key_class("odd", prefix="odd", credentials={"schemes": [], "headers": []}))
+    refused: ProblemError | None = None
+    async with asyncio.timeout(PATIENCE):
+        while refused is None:
+            try:
+                await callers.sign_in(odd.text)
+            except ProblemError as problem:
+                refused = problem
+            await asyncio.sleep(0.01)
+    assert (refused.status, refused.code) == (401, "malformed_key")
 
 
 async def test_cookies_prove_nobody_to_programs(callers: Callers) -> None:

@@ -1,6 +1,7 @@
 """The reference knows everything that there is, and nothing that there is not."""
 
 import argparse
+import asyncio
 import re
 from collections import Counter
 from pathlib import Path
@@ -18,11 +19,13 @@ from keywright.domain.reasons import Reason
 from keywright.reconcile.metrics import Metrics
 from keywright.reconcile.roster import Roster
 from keywright.verifier.http.listener import listen
+from keywright.verifier.in_process import InProcess
 from keywright.verifier.limits.store_address import parse_store
 from keywright.verifier.settings import VerifierSettings
-from keywright.verifier.verdicts import Code
+from keywright.verifier.verdicts import REFUSALS, Code
 from site_extension import resources, settings, verdicts
 from tests.unit.cli.test_command_line import _run
+from tests.unit.verifier.cluster import running_cluster
 from tests.unit.verifier.wire import Served, serving
 
 ROOT = Path(__file__).parents[3]
@@ -91,9 +94,11 @@ def test_a_flag_without_twin_ends_the_build(monkeypatch: pytest.MonkeyPatch) -> 
 
 
 def test_every_verdict_has_its_row() -> None:
-    """All but the one that refuses nothing."""
-    told = re.findall(r"^\| `(\w+)`", verdicts.render(), re.MULTILINE)
-    assert set(told) == set(Code) - {Code.ALLOWED}
+    """All but the one that refuses nothing, and each reason once."""
+    told = re.findall(r"^\| `(\w+)` \| `(\w+)`", verdicts.render(), re.MULTILINE)
+    assert {code for code, _ in told} == set(Code) - {Code.ALLOWED}
+    assert sorted(reason for _, reason in told) == sorted(each.reason for each in REFUSALS)
+    assert len(set(told)) == len(REFUSALS) == len({each.reason for each in REFUSALS})
 
 
 def test_every_word_of_status_is_explained() -> None:
@@ -118,7 +123,7 @@ def test_every_annotation_has_its_row() -> None:
     assert sorted(told) == sorted(set(re.findall(r"\"(keywright\.dev/[a-z-]+)\"", sources)))
 
 
-async def test_every_metric_has_its_row(tmp_path: Path) -> None:
+async def test_every_metric_has_its_row(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Each that a process exposes with everything switched on; and no row tells of one that is gone."""
     roster = Roster(lambda _: None)
     told = Metrics(per_key=True).samples(roster=roster, queue_depth=0, overdue=0.0, watch_age=lambda: 0.0, leads=True)
@@ -139,13 +144,20 @@ async def test_every_metric_has_its_row(tmp_path: Path) -> None:
         listener.close()
         await admin.close()
         await hub.stop(0)
-    shown += await figures_of_the_console()
+    async with running_cluster(tmp_path) as (_, kubeconfig):
+        monkeypatch.setenv("KUBECONFIG", str(kubeconfig))
+        shown += await figures_of_the_console()
     exposed |= set(re.findall(r"^# TYPE (\S+)", shown, re.MULTILINE))
     assert documented_metrics() == exposed
 
 
 async def figures_of_the_console() -> str:
-    """What its admin listener answers."""
+    """What its admin listener answers, where keys are taken."""
+    engine = InProcess(VerifierSettings(usage=False))
+    running = asyncio.ensure_future(engine.run(lambda: None))
+    async with asyncio.timeout(30):
+        while not engine.is_ready:
+            await asyncio.sleep(0.01)
     sent: list[Any] = []
 
     async def send(message: Any) -> None:
@@ -154,7 +166,9 @@ async def figures_of_the_console() -> str:
     async def receive() -> Any:
         raise AssertionError("nothing is read")
 
-    await Admin(None, Counter({200: 1}))({"type": "http", "method": "GET", "path": "/metrics"}, receive, send)
+    await Admin(engine, Counter({200: 1}))({"type": "http", "method": "GET", "path": "/metrics"}, receive, send)
+    running.cancel()
+    await asyncio.wait({running})
     return str(sent[1]["body"].decode())
 
 

@@ -49,24 +49,25 @@ async def test_unready_when_stale_or_stopping(admin: Served, served: Served) -> 
 
 
 async def test_metrics_count_what_happened(admin: Served, served: Served) -> None:
-    """Decisions by verdict, proofs, argon2 runs, keys, connections and the age of the watch."""
+    """Decisions by verdict and reason, proofs, argon2 runs, keys, connections and the age of the watch."""
     served.verifier.index.put(api_key(record(KEY, hashed=CHEAP)))
-    for text in (KEY.text, KEY.text, with_other_secret(KEY), "x"):
+    for text in (KEY.text, KEY.text, with_other_secret(KEY), "x", mint(2, "other").text, "x"):
         await served.present(text)
     await served.send(b"NONSENSE\r\n\r\n")
     values = samples(await admin.ask(target="/metrics"))
     expected = {
         'decisions_total{code="allowed"}': 2,
-        'decisions_total{code="invalid_key"}': 1,
-        'decisions_total{code="malformed_key"}': 1,
-        'decisions_total{code="revoked_key"}': 0,
+        'decisions_total{code="invalid_key",reason="invalid"}': 1,
+        'decisions_total{code="malformed_key",reason="malformed_mistyped"}': 2,
+        'decisions_total{code="malformed_key",reason="malformed_prefix"}': 1,
+        'decisions_total{code="revoked_key",reason="revoked"}': 0,
         "argon2_runs_total": 1,
         "argon2_refused_total": 0,
         "argon2_waiting": 0,
         "fingerprint_refusals_total": 1,
         "proof_hits_total": 2,
         "http_errors_total": 1,
-        "connections_total": 5,
+        "connections_total": 7,
         "keys": 1,
         "ready": 1,
     }
@@ -162,7 +163,8 @@ def samples(reply: Reply) -> dict[str, float]:
             family = line.split(" ")[2]
             continue
         match = re.fullmatch(
-            r'([a-z_]+[a-z0-9_]*)(\{(?:code|by|outcome|state|le)="[A-Za-z0-9_.+-]+"\})? ([0-9.e+-]+)', line
+            r'([a-z_]+[a-z0-9_]*)(\{(?:code|by|outcome|state|le)="[A-Za-z0-9_.+-]+"(?:,reason="[a-z_]+")?\})? ([0-9.e+-]+)',
+            line,
         )
         assert match is not None, line
         assert match[1] in (family, f"{family}_bucket", f"{family}_sum", f"{family}_count")

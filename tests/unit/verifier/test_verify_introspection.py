@@ -9,6 +9,7 @@ from urllib.parse import urlencode
 import pytest
 
 from keywright.addresses import Tcp
+from keywright.verifier import verdicts
 from keywright.verifier.http.listener import listen
 from keywright.verifier.http.request import Limits
 from keywright.verifier.settings import VerifierSettings
@@ -188,7 +189,7 @@ async def test_who_may_ask(admin: Served) -> None:
     put(admin, CALLER, "caller", uid="uid-c", scopes=["*"], spec={"suspended": True})
     assert (await introspect(admin, TOKEN.text)).code == "suspended_key"
     assert admin.verifier.metrics.introspected["refused"] == 5  # type: ignore[index]
-    assert admin.verifier.metrics.refused["forbidden"] == 0  # type: ignore[index]
+    assert admin.verifier.metrics.refused[verdicts.NOT_A_CALLER] == 0
 
 
 async def test_a_caller_with_two_headers_is_refused(admin: Served) -> None:

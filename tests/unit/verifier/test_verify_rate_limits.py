@@ -5,6 +5,7 @@ from typing import Any
 
 import pytest
 
+from keywright.verifier import verdicts
 from keywright.verifier.limits.limiter import Limiter, OnFailure
 from keywright.verifier.limits.limits import Charged, Quota
 from keywright.verifier.metrics import LimitedBy
@@ -48,7 +49,7 @@ async def test_allowed_until_it_is_used_up(served: Served) -> None:
     assert refused.one("RateLimit-Policy") == allowed[0].one("RateLimit-Policy")
     assert refused.one("Cache-Control") == "no-store"
     assert refused.all("WWW-Authenticate") == []
-    assert served.verifier.metrics.refused["rate_limited"] == 1  # type: ignore[index]
+    assert served.verifier.metrics.refused[verdicts.RATE_LIMITED] == 1
     assert served.verifier.metrics.allowed == 3
 
 

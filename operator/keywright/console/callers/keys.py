@@ -46,19 +46,13 @@ class Keys:
         return self._read(await _settle(self._judge(fields)))
 
     async def identify_pasted(self, key: bytes) -> Caller:
-        """The owner of a key that came alone, by whichever carrier its class accepts.
+        """The owner of a key that came alone.
 
         Raises:
             ProblemError: as above.
 
         """
-        headers = [(name, key) for name in sorted(self.carriers) if name != b"authorization"]
-        verdict = await _settle(self._judge(headers))
-        for scheme in sorted(self.schemes):
-            if not isinstance(verdict, Denied):
-                break
-            verdict = await _settle(self._judge([*headers, (b"authorization", scheme + b" " + key)]))
-        return self._read(verdict)
+        return self._read(await self._engine.judge_alone(key))
 
     async def identify_again(self, key: str, key_id: str, user: str) -> Caller:
         """The owner of a key that was presented before, if it still is ``user``. ``key`` is ``namespace/name``.
