@@ -1,11 +1,8 @@
 """Installing Keywright as the guide says, by kustomize and by Helm, and taking it away again."""
 
 import datetime as dt
-import io
 import json
 import os
-import subprocess
-import tarfile
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -15,6 +12,7 @@ from keywright_local.certificates import CertificateAuthority
 from keywright_local.packaging_tools import find_packaging_tools
 from tests.e2e.kubectl import run
 from tests.e2e.places import Place
+from tests.support.history import extract, git
 
 __all__ = ["CRDS", "SYSTEM", "Helm", "Installation", "Kustomize", "write_certificates"]
 
@@ -156,19 +154,12 @@ def previous_chart(folder: Path) -> Path | None:
     """The chart as it was last with another version than it has now."""
     place = CHART.relative_to(ROOT)
     now = yaml.safe_load((CHART / "Chart.yaml").read_text())["version"]
-    for commit in _git("log", "--format=%H", "--", str(place)).decode().split():
-        if not _git("ls-tree", commit, f"{place}/Chart.yaml"):
+    for commit in git("log", "--format=%H", "--", str(place)).decode().split():
+        if not git("ls-tree", commit, f"{place}/Chart.yaml"):
             continue
-        if yaml.safe_load(_git("show", f"{commit}:{place}/Chart.yaml"))["version"] != now:
-            with tarfile.open(fileobj=io.BytesIO(_git("archive", commit, str(place)))) as tar:
-                tar.extractall(folder, filter="data")
-            return folder / place
+        if yaml.safe_load(git("show", f"{commit}:{place}/Chart.yaml"))["version"] != now:
+            return extract(commit, folder, str(place)) / place
     return None
-
-
-def _git(*arguments: str) -> bytes:
-    """What git says; nothing where this is no checkout."""
-    return subprocess.run(["git", "-C", ROOT, *arguments], capture_output=True, check=False).stdout
 
 
 def tls_secret(certificates: Path) -> dict[str, Any]:
