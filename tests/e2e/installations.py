@@ -127,14 +127,14 @@ class Helm:
         self._upgrade(self.previous or CHART)
 
     def upgrade(self) -> None:
-        """To the version of this checkout."""
-        self._upgrade(CHART)
+        """To the version of this checkout, with other requests: pods are replaced only where something in them differs."""
+        self._upgrade(CHART, **{f"{part}.resources.requests.cpu": "90m" for part in ("operator", "verifier")})
 
     def uninstall(self) -> None:
         self._helm("uninstall", "keywright", "--ignore-not-found", "--wait", "--timeout=120s")
         self._place.kubectl("delete", "namespace", "--ignore-not-found", SYSTEM)
 
-    def _upgrade(self, chart: Path) -> None:
+    def _upgrade(self, chart: Path, **more: str) -> None:
         image = self._place.keywright
         values = {
             "image.repository": image.name,
@@ -142,6 +142,7 @@ class Helm:
             "verifier.enabled": "true",
             "verifier.allNamespaces": "true",
             "verifier.requestFrom": "original",
+            **more,
         }
         chosen = [f"--set={name}={value}" for name, value in values.items()]
         self._helm("upgrade", "--install", "keywright", chart, *chosen, "--wait", "--timeout=180s")
