@@ -9,6 +9,7 @@ import os
 import shutil
 import subprocess
 import sys
+import tempfile
 from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
@@ -20,6 +21,7 @@ from keywright_local.isolation import refuse_unless_possible, run_isolated
 from keywright_local.node_binaries import find_node_binaries
 from keywright_local.node_images import with_libraries, write_image
 from keywright_local.versions import read_pinned_versions
+from tests.e2e.installations import CRDS, SYSTEM
 from tests.e2e.places import IMAGES, Images
 
 ROOT = Path(__file__).parents[2]
@@ -64,13 +66,17 @@ def in_named(cluster: NamedCluster, command: Sequence[str]) -> int:
         if input(asked) != cluster.context:
             sys.exit("e2e: not confirmed, nothing was done")
     images = Images(keywright=image, nginx=os.environ.get("NGINX_IMAGE") or "nginx:1.29")
-    return subprocess.run(command, env=_environment(images), check=False, cwd=ROOT).returncode
+    # What was confirmed is this cluster, wherever kubectl's current context may lead by now.
+    with tempfile.TemporaryDirectory() as folder:
+        kubeconfig = cluster.export_kubeconfig(Path(folder) / "kubeconfig")
+        environment = {**_environment(images), "KUBECONFIG": str(kubeconfig)}
+        return subprocess.run(command, env=environment, check=False, cwd=ROOT).returncode
 
 
 def find_installation(cluster: NamedCluster) -> str:
-    """What the cluster has of Keywright."""
+    """What the cluster has of Keywright that would be removed: any of its CRDs, the namespace."""
     command = [str(cluster.kubectl), "--context", cluster.context, "get", "--ignore-not-found", "-o", "name"]
-    looked_for = ["crd/apikeys.keywright.dev", "namespace/keywright-system"]
+    looked_for = [*CRDS, f"namespace/{SYSTEM}"]
     done = subprocess.run([*command, *looked_for], stdout=subprocess.PIPE, text=True, check=True, timeout=60)
     return " and ".join(done.stdout.split())
 

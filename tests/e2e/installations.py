@@ -1,13 +1,10 @@
 """Installing Keywright as the guide says, by kustomize and by Helm, and taking it away again."""
 
 import datetime as dt
-import io
 import json
 import os
 import re
 import secrets
-import subprocess
-import tarfile
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -17,6 +14,7 @@ from keywright_local.certificates import CertificateAuthority
 from keywright_local.packaging_tools import find_packaging_tools
 from tests.e2e.kubectl import run
 from tests.e2e.places import Place
+from tests.support.history import extract, git
 
 __all__ = ["CONSOLE", "CRDS", "SYSTEM", "Helm", "Installation", "Kustomize", "write_certificates"]
 
@@ -154,21 +152,21 @@ class Helm:
         self._upgrade(self.previous or CHART)
 
     def upgrade(self) -> None:
-        """To the version of this checkout."""
-        self._upgrade(CHART)
+        """To the version of this checkout, with other requests: pods are replaced only where something in them differs."""
+        self._upgrade(CHART, **{f"{part}.resources.requests.cpu": "90m" for part in ("operator", "verifier")})
 
     def add_console(self, namespace: str) -> None:
         """With the command of docs/guides/console.md."""
         self._place.kubectl.within(SYSTEM).apply(*console_secrets(self._certificates))
         values = ("enabled=true", f"namespaces={{{namespace}}}", f"rateLimit={REQUESTS_PER_MINUTE}")
         chosen = [f"--set=console.{each}" for each in values]
-        self._helm("upgrade", "--install", "keywright", CHART, "--reuse-values", *chosen)
+        self._helm("upgrade", "--install", "keywright", CHART, "--reset-then-reuse-values", *chosen)
 
     def uninstall(self) -> None:
         self._helm("uninstall", "keywright", "--ignore-not-found", "--wait", "--timeout=120s")
         self._place.kubectl("delete", "namespace", "--ignore-not-found", SYSTEM)
 
-    def _upgrade(self, chart: Path) -> None:
+    def _upgrade(self, chart: Path, **more: str) -> None:
         image = self._place.keywright
         values = {
             "image.repository": image.name,
@@ -176,6 +174,7 @@ class Helm:
             "verifier.enabled": "true",
             "verifier.allNamespaces": "true",
             "verifier.requestFrom": "original",
+            **more,
         }
         chosen = [f"--set={name}={value}" for name, value in values.items()]
         self._helm("upgrade", "--install", "keywright", chart, *chosen, "--wait", "--timeout=180s")
@@ -188,19 +187,12 @@ def previous_chart(folder: Path) -> Path | None:
     """The chart as it was last with another version than it has now."""
     place = CHART.relative_to(ROOT)
     now = yaml.safe_load((CHART / "Chart.yaml").read_text())["version"]
-    for commit in _git("log", "--format=%H", "--", str(place)).decode().split():
-        if not _git("ls-tree", commit, f"{place}/Chart.yaml"):
+    for commit in git("log", "--format=%H", "--", str(place)).decode().split():
+        if not git("ls-tree", commit, f"{place}/Chart.yaml"):
             continue
-        if yaml.safe_load(_git("show", f"{commit}:{place}/Chart.yaml"))["version"] != now:
-            with tarfile.open(fileobj=io.BytesIO(_git("archive", commit, str(place)))) as tar:
-                tar.extractall(folder, filter="data")
-            return folder / place
+        if yaml.safe_load(git("show", f"{commit}:{place}/Chart.yaml"))["version"] != now:
+            return extract(commit, folder, str(place)) / place
     return None
-
-
-def _git(*arguments: str) -> bytes:
-    """What git says; nothing where this is no checkout."""
-    return subprocess.run(["git", "-C", ROOT, *arguments], capture_output=True, check=False).stdout
 
 
 def tls_secret(certificates: Path) -> dict[str, Any]:

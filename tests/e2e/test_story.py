@@ -112,11 +112,17 @@ def test_no_call_fails_while_the_chart_is_upgraded(story: Story) -> None:
         pytest.skip("kustomize has no versions to go through")
     if story.installation.previous is None:
         pytest.skip("the history of this checkout holds no earlier version of the chart")
-    marks = story.marks()
+    before, marks = pods(story), story.marks()
     story.installation.upgrade()
+    eventually(lambda: not before & pods(story), within=120, what="none of the former pods")
     for each, mark in marks:
         each.wait_for_calls(is_served)
         assert set(each.calls_since(mark).statuses) == {"200"}
+
+
+def pods(story: Story) -> set[str]:
+    """Of operator and verifier, those included that are about to end."""
+    return set(story.kubectl.within(SYSTEM)("get", "pods", "-o", "name").split())
 
 
 def test_a_program_makes_and_revokes_a_key(story: Story) -> None:

@@ -151,6 +151,15 @@ def test_nothing_in_it_helps_an_intruder_or_tells_where_it_was_made(docker: Dock
     assert docker(*look, image, "-c", LOOK, *mirrors) == ""
 
 
+def test_it_is_as_large_as_the_guide_says(docker: Docker, image: str) -> None:
+    """What is ours in it, within 5 %."""
+    guide = (ROOT / "docs/guides/install.md").read_text()
+    said = re.search(r"What is ours in it is the last layer: (\d+) MiB", guide)
+    assert said is not None
+    sizes = docker("history", "--human=false", "--format={{.Size}}", image).split()
+    assert next(int(size) for size in sizes if size != "0") / 2**20 == pytest.approx(int(said[1]), rel=0.05)
+
+
 def test_it_can_be_built_again_to_the_byte(docker: Docker, image: str) -> None:
     """What is ours in it: the layer that is copied. The base's own part is as reproducible as the base."""
     first = layers(docker, image)

@@ -2,8 +2,9 @@
 
 import os
 import re
+import shutil
 import subprocess
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
@@ -14,6 +15,7 @@ from keywright_local import ControlPlane
 from keywright_local.packaging_tools import PackagingTools
 from tests.integration.conftest import ROOT
 from tests.support.console import Answer, ask, make_account
+from tests.support.history import first_installation
 from tests.support.installation import CHART, OVERLAYS, SYSTEM, by_name, kubectl, kustomize
 from tests.support.kube import Kube, Manifest, eventually, status_of
 from tests.support.people import allowed, succeeds
@@ -24,11 +26,11 @@ APPS = f"/apis/apps/v1/namespaces/{SYSTEM}/deployments"
 
 @contextmanager
 def cluster() -> Iterator[tuple[ControlPlane, Kube]]:
-    """A control plane with nothing in it but two namespaces."""
+    """A control plane with nothing in it but three namespaces."""
     with ControlPlane() as plane:
         admin = Kube(plane.kubeconfig)
         try:
-            for name in ("payments", "elsewhere"):
+            for name in ("payments", "orders", "elsewhere"):
                 admin.request("POST", "/api/v1/namespaces", {"metadata": {"name": name}})
             yield plane, admin
         finally:
@@ -101,29 +103,115 @@ def test_the_operator_of_one_namespace_has_rights_in_one(tmp_path: Path) -> None
             operator.close()
 
 
-def test_helm_installs_upgrades_and_uninstalls(tools: PackagingTools, tmp_path: Path) -> None:
-    """Operator and verifier work with what the chart grants them; what is left afterwards is CRDs and keys."""
+@pytest.fixture
+def first(tmp_path: Path) -> Path:
+    """What could be installed first, before there was a console."""
+    folder = first_installation(tmp_path / "first")
+    if folder is None:
+        pytest.skip("the history of this checkout holds no chart without a console: fetch all of it")
+    return folder
+
+
+def test_helm_installs_upgrades_and_uninstalls(first: Path, tools: PackagingTools, tmp_path: Path) -> None:
+    """From the first chart there was, by the commands of the guides: what was set stays, and operator and verifier work with
+    what this chart grants them; what is left afterwards is CRDs and keys.
+    """
     with cluster() as (plane, admin):
         verifier = ["--set=verifier.enabled=true", "--set=verifier.tls.enabled=false"]
-        flags = [*verifier, "--set=verifier.namespaces={payments}"]
-        helm(tools, plane, tmp_path, "install", "keywright", str(CHART), "--create-namespace", *flags)
+        flags = [*verifier, "--set=verifier.namespaces={payments}", "--set=operator.replicas=3"]
+        old = str(first / "deploy/chart/keywright")
+        helm(tools, plane, tmp_path, "install", "keywright", old, "--create-namespace", *flags)
+        for place in ("payments", "elsewhere"):
+            create_key(admin, place)
+        variables = {"PATH": f"{tools.helm.parent}:{os.environ['PATH']}", **helm_variables(plane, tmp_path)}
+        console = "docs/guides/console.md"
+        pages = (("docs/upgrading.md", "## By Helm"), (console, "With Helm:"), (console, "### Before Kubernetes 1.36"))
+        for page, heading in pages:
+            run_commands(commands_of(page, heading), variables, ROOT)
+        assert admin.request("GET", f"{APPS}/keywright-operator")["spec"]["replicas"] == 3
+        (container,) = admin.request("GET", f"{APPS}/keywright-console")["spec"]["template"]["spec"]["containers"]
+        assert {"--namespace=payments", "--namespace=orders"} < set(container["args"])
         with ExitStack() as stack:
             stack.enter_context(running(plane, admin, "operator", tmp_path))
             _, _, listen = stack.enter_context(running(plane, admin, "verifier", tmp_path))
             for place in ("payments", "elsewhere"):
-                create_key(admin, place)
                 admin.wait(place, "key", Active="True")
             plain = admin.plain_key("payments", "key")
             eventually(lambda: get(listen, "/verify/orders", X_API_Key=plain)[0] == 200)
             assert get(listen, "/verify/orders", X_API_Key=admin.plain_key("elsewhere", "key"))[0] == 401
-        helm(tools, plane, tmp_path, "upgrade", "keywright", str(CHART), *flags, "--set=operator.replicas=3")
-        assert admin.request("GET", f"{APPS}/keywright-operator")["spec"]["replicas"] == 3
         manifest = helm(tools, plane, tmp_path, "get", "manifest", "keywright")
         helm(tools, plane, tmp_path, "uninstall", "keywright")
         eventually(
             lambda: left(plane, manifest) == {"CustomResourceDefinition"}, within=60, what="gone but for the CRDs"
         )
         assert admin.plain_key("payments", "key") == plain
+
+
+#: How to install in a way of docs/upgrading.md, and what finds differences to what is installed.
+WAYS = {
+    "## By kustomize": (
+        "kubectl apply --server-side -k ../my-keywright; kubectl apply --server-side -k ../my-verifier",
+        "kubectl diff --server-side -k ../my-keywright; kubectl diff --server-side -k ../my-verifier",
+    ),
+    "## By hand": (
+        "kubectl apply -f crds/; kubectl apply -f deploy/rbac/namespace.yaml -f deploy/rbac/ -f deploy/admission/",
+        "kubectl diff -f crds/ -f deploy/rbac/ -f deploy/admission/",
+    ),
+}
+
+
+@pytest.mark.parametrize("way", WAYS, ids=("kustomize", "hand"))
+def test_the_commands_of_the_guide_upgrade(first: Path, tmp_path: Path, way: str) -> None:
+    """Over the first version, without a conflict or a warning; nothing of this one is missing then, and no key."""
+    guide = (ROOT / "docs/guides/install.md").read_text()
+    kustomizations = re.findall(r"```text\n(.*?)```", guide, re.DOTALL)[:2]
+    for name, text in zip(("my-keywright", "my-verifier"), kustomizations, strict=True):
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "kustomization.yaml").write_text(text)
+    install, differences = WAYS[way]
+    checkout = tmp_path / "keywright"
+    with cluster() as (plane, admin):
+        search = f"{plane.kubectl.parent}:{BIN}:{os.environ['PATH']}"
+        variables = {"KUBECONFIG": str(plane.kubeconfig), "PATH": search}
+        check_out(first, checkout)
+        run_commands(install, variables, checkout)
+        create_key(admin, "payments")
+        check_out(ROOT, checkout)
+        with pytest.raises(AssertionError, match="ClusterRole"):
+            run_commands(differences, variables, checkout)
+        assert run_commands(commands_of("docs/upgrading.md", way), variables, checkout) == ""
+        run_commands(differences, variables, checkout)
+        assert admin.get("payments", "key")
+
+
+def check_out(source: Path, folder: Path) -> None:
+    """What a checkout holds of what is installed, in place of what was there."""
+    shutil.rmtree(folder, ignore_errors=True)
+    for name in ("deploy", "crds"):
+        shutil.copytree(source / name, folder / name)
+
+
+def commands_of(page: str, heading: str) -> str:
+    """The first commands of a page after a heading."""
+    found = re.search(r"```sh\n(.*?)```", (ROOT / page).read_text().partition(heading)[2], re.DOTALL)
+    assert found is not None
+    return found[1]
+
+
+def run_commands(commands: str, variables: Mapping[str, str], folder: Path) -> str:
+    """Run them in a shell, in a checkout; answer what they complained about."""
+    environment = {**os.environ, **variables}
+    done = subprocess.run(
+        ["bash", "-euo", "pipefail", "-c", commands],
+        cwd=folder,
+        env=environment,
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=300,
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+    return done.stderr
 
 
 def test_the_console_acts_where_it_was_installed_to(tools: PackagingTools, tmp_path: Path) -> None:
@@ -198,17 +286,7 @@ def test_what_the_guide_takes_away_leaves_the_keys(tmp_path: Path) -> None:
             assert kubectl(plane, "apply", "--server-side", "-k", overlay).returncode == 0
         create_key(admin, "payments")
         search = f"{plane.kubectl.parent}:{os.environ['PATH']}"
-        environment = {**os.environ, "KUBECONFIG": str(plane.kubeconfig), "PATH": search}
-        done = subprocess.run(
-            ["bash", "-euc", commands],
-            cwd=ROOT,
-            env=environment,
-            capture_output=True,
-            text=True,
-            check=False,
-            timeout=300,
-        )
-        assert done.returncode == 0, done.stderr
+        run_commands(commands, {"KUBECONFIG": str(plane.kubeconfig), "PATH": search}, ROOT)
         manifest = kustomize(plane, *overlays)
         eventually(
             lambda: left(plane, manifest) == {"CustomResourceDefinition"}, within=60, what="gone but for the CRDs"
@@ -225,10 +303,15 @@ def left(plane: ControlPlane, manifest: str) -> set[str]:
     return {known[kind] for kind in kinds}
 
 
+def helm_variables(plane: ControlPlane, folder: Path) -> dict[str, str]:
+    """What leads helm to the control plane, and away from what somebody has set up for himself."""
+    own = {f"HELM_{kind}_HOME": str(folder / kind) for kind in ("CACHE", "CONFIG", "DATA")}
+    return {"KUBECONFIG": str(plane.kubeconfig), **own}
+
+
 def helm(tools: PackagingTools, plane: ControlPlane, folder: Path, *arguments: str) -> str:
     """Run helm in the system namespace; answer what it printed."""
-    environment = {**os.environ, "KUBECONFIG": str(plane.kubeconfig)}
-    environment |= {f"HELM_{kind}_HOME": str(folder / kind) for kind in ("CACHE", "CONFIG", "DATA")}
+    environment = {**os.environ, **helm_variables(plane, folder)}
     command: list[str | Path] = [tools.helm, *arguments, f"--namespace={SYSTEM}"]
     done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False, timeout=120)
     assert done.returncode == 0, done.stderr

@@ -181,6 +181,32 @@ def test_the_api_server_takes_every_option(own_plane: ControlPlane, tools: Packa
         assert (done.returncode, done.stderr) == (0, "")
 
 
+@pytest.mark.usefixtures("workspaces")
+def test_the_api_server_takes_what_is_for_the_prometheus_operator(
+    own_plane: ControlPlane, tools: PackagingTools
+) -> None:
+    """Where that operator has brought its kinds; a field that is none of theirs is found."""
+    kinds = ROOT / "tests/support/schemas/prometheus-operator.yaml"
+    assert kubectl(own_plane, "apply", "--server-side", "-f", kinds).returncode == 0
+    assert kubectl(own_plane, "wait", "--for=condition=Established", "-f", kinds, "--timeout=30s").returncode == 0
+    switches = ("serviceMonitor", "prometheusRule")
+    flags = [f"--set=monitoring.{each}.enabled=true" for each in switches]
+    labels = [f"--set=monitoring.{each}.labels.release=prometheus" for each in switches]
+    text = helm_template(tools, *EVERYWHERE, *flags, *labels)
+    assert {"ServiceMonitor", "PrometheusRule"} <= {each["kind"] for each in by_name(text).values()}
+    dry_run = ("apply", "--dry-run=server", "--validate=strict", "-f", "-")
+    done = kubectl(own_plane, *dry_run, text=text)
+    assert (done.returncode, done.stderr) == (0, "")
+    for right, wrong, place in (
+        ("honorLabels:", "honourLabels:", "spec.endpoints[0].honourLabels"),
+        ("expr:", "expression:", "spec.groups[0].rules[0].expression"),
+    ):
+        assert right in text
+        done = kubectl(own_plane, *dry_run, text=text.replace(right, wrong))
+        assert done.returncode == 1
+        assert f'unknown field "{place}"' in done.stderr
+
+
 def test_the_api_server_takes_the_sidecar(plane: ControlPlane, restricted: str, consumer: str) -> None:
     """As a native sidecar of the workload that is labelled, and of no other."""
     done = kubectl(plane, "apply", "--dry-run=server", "--validate=strict", "-n", restricted, "-f", "-", text=consumer)
@@ -203,7 +229,7 @@ def conform(tools: PackagingTools, schemas: Path, text: str) -> "subprocess.Comp
 
 
 def test_it_conforms_to_the_schemas(rendered: dict[str, str], tools: PackagingTools, schemas: Path) -> None:
-    """By kubeconform; ServiceMonitor and PrometheusRule have no schema here."""
+    """By kubeconform."""
     for text in rendered.values():
         done = conform(tools, schemas, text)
         assert (done.returncode, done.stdout, done.stderr) == (0, "", "")
