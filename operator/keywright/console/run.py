@@ -33,7 +33,9 @@ __all__ = ["run"]
 
 logger = logging.getLogger(__name__)
 
-# A creation takes 20 at the most, and a pod has 30.
+# For clients to ask once more on each connection that they keep. A second passes until all answers end theirs.
+PARTING_SECONDS = 3.0
+# A creation takes 20 at the most.
 GRACE_SECONDS = 25
 CONNECTIONS = 256
 
@@ -85,6 +87,8 @@ async def _serve(settings: ConsoleSettings) -> int:
         # Restarting is better than half a service.
         status = 0 if stopping.done() else report([*watching, *serving], logger)
         admin.is_stopping = True
+        if stopping.done():
+            await _part(server)
         server.should_exit = True
         await asyncio.wait(serving[:1], timeout=GRACE_SECONDS + 5)
         admin_server.should_exit = True
@@ -100,6 +104,15 @@ class _Server(uvicorn.Server):
     def capture_signals(self) -> Iterator[None]:
         """Capture none."""
         yield
+
+
+async def _part(server: uvicorn.Server) -> None:
+    """Have answers end their connections, before idle ones are closed: on these a request may be on its way."""
+    server.config.encoded_headers.append((b"connection", b"close"))
+    for _ in range(int(PARTING_SECONDS * 10)):
+        if not server.server_state.connections:
+            return
+        await asyncio.sleep(0.1)
 
 
 def _server(app: ASGIApp, context: ssl.SSLContext | None = None) -> _Server:
