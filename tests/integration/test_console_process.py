@@ -133,6 +133,55 @@ def test_slow_clients(service: Console, token: str) -> None:
     assert service.ask("GET", CLASSES, token=token).status == 200
 
 
+def held(address: str) -> list[int]:
+    """Of each connection that a process still has there, the bytes that wait in the kernel to be sent."""
+    rows = (line.split() for line in Path("/proc/net/tcp").read_text().splitlines()[1:])
+    end, listening, nobody = f":{int(address.rpartition(':')[2]):04X}", "0A", "0"
+    theirs = (row for row in rows if row[1].endswith(end) and row[3] != listening and row[9] != nobody)
+    return [int(row[4].partition(":")[0], 16) for row in theirs]
+
+
+def test_clients_that_do_not_read(account: Path, tmp_path: Path) -> None:
+    """They are parted with, over TLS too, whether they ask on and on or have asked for little and wait; and not much is
+    kept for them meanwhile. Who reads slowly gets everything.
+    """
+    cert, key, _ = files(tmp_path)
+    trusting = ssl.create_default_context(cafile=str(tmp_path / "ca"))
+    ask_once = b"GET /openapi.json HTTP/1.1\r\nHost: c\r\n\r\n"
+    answers = 80
+
+    def read_slowly(address: str) -> int:
+        host, _, port = address.rpartition(":")
+        length = 0
+        with socket.create_connection((host, int(port)), timeout=40) as connection:
+            connection.sendall(answers * ask_once)
+            while (parts := connection.recv(32 * 1024)) and (length := length + len(parts)) < answers * size:
+                time.sleep(0.2)
+        return length
+
+    with (
+        console(account, tmp_path / "plain") as plain,
+        console(account, tmp_path / "tls", "--tls-cert", str(cert), "--tls-key", str(key), tls=trusting) as secure,
+        ThreadPoolExecutor(1) as pool,
+        contextlib.ExitStack() as deaf,
+    ):
+        size = len(plain.ask("GET", "/openapi.json").body)
+        for service in (plain, secure):
+            host, _, port = service.address.rpartition(":")
+            for requests in (200, 200, 4, 3, 2, 1):
+                connection = deaf.enter_context(socket.socket())
+                connection.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+                connection.connect((host, int(port)))
+                if service.tls is not None:
+                    connection = deaf.enter_context(service.tls.wrap_socket(connection, server_hostname=host))
+                connection.sendall(requests * ask_once)
+        reading = pool.submit(read_slowly, plain.address)
+        eventually(lambda: max(held(plain.address)) > 50_000 and max(held(secure.address)) > 50_000, what="it is full")
+        assert max(*held(plain.address), *held(secure.address)) < 200_000
+        eventually(lambda: held(plain.address) == held(secure.address) == [], within=75, what="nothing is held")
+        assert reading.result() >= answers * size
+
+
 def test_what_is_no_http(service: Console, token: str) -> None:
     """Refused, without a trace of the bytes in answer or log; so is what wants another protocol."""
     for sent in (
