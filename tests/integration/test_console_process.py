@@ -87,7 +87,9 @@ def test_no_page_for_explorers(service: Console) -> None:
 
 
 def test_bodies(service: Console, namespace: str, token: str) -> None:
-    """Too large: 413 at once, announced or not. Not JSON: 415. Nothing of either is looked at."""
+    """Too large: 413 at once, announced or not. Not JSON: 415. With two lengths: 400, and what follows is no request.
+    Nothing of any is looked at.
+    """
     path = f"/v1/namespaces/{namespace}/keys"
     head = f"POST {path} HTTP/1.1\r\nHost: c\r\nAuthorization: Bearer {token}\r\nContent-Type: application/json\r\n".encode()
     began = time.monotonic()
@@ -96,6 +98,9 @@ def test_bodies(service: Console, namespace: str, token: str) -> None:
     assert exchange(service.address, head + b"Transfer-Encoding: chunked\r\n\r\n" + 3 * chunk).startswith(
         b"HTTP/1.1 413"
     )
+    twice = head + b"Content-Length: 5\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\nGET / HTTP/1.1\r\nHost: c\r\n\r\n"
+    refused = exchange(service.address, twice)
+    assert (refused[:12], refused.count(b"HTTP/1.1 ")) == (b"HTTP/1.1 400", 1)
     assert time.monotonic() - began < 10
     for kind in ("text/plain", "application/x-www-form-urlencoded", "multipart/form-data; boundary=x", ""):
         answer = service.ask("POST", path, token=token, body={"name": "key"}, headers={"Content-Type": kind})
