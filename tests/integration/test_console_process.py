@@ -75,6 +75,7 @@ def test_every_answer_is_hardened(service: Console, token: str) -> None:
         assert "frame-ancestors 'none'" in each.fields["content-security-policy"]
         assert "server" not in each.fields
         assert "set-cookie" not in each.fields
+        assert "strict-transport-security" not in each.fields
     for each in answers[1:]:
         assert each.fields["content-type"] == "application/problem+json"
         assert each.body["status"] == each.status
@@ -274,7 +275,8 @@ def test_tls(account: Path, token: str, tmp_path: Path) -> None:
     context.load_cert_chain(tmp_path / "client")
     flags = ("--tls-cert", str(cert), "--tls-key", str(key), "--client-ca", str(ca))
     with console(account, tmp_path / "log", *flags, tls=context) as service:
-        assert service.ask("GET", CLASSES, token=token).status == 200
+        answer = service.ask("GET", CLASSES, token=token)
+        assert (answer.status, answer.fields["strict-transport-security"]) == (200, "max-age=31536000")
         stranger = ssl.create_default_context(cafile=str(ca))
         old = ssl.create_default_context(cafile=str(ca))
         old.load_cert_chain(tmp_path / "client")
