@@ -522,6 +522,7 @@ BODIES: list[tuple[str, str]] = [
     ('{"name": ".."}', "name"),
     ('{"name": 5}', "name"),
     ('{"name": "%s"}' % ("x" * 64), "name"),
+    ('{"name": "3f0c2a4e-9d55-4c5e-8f0b-2b1f6f0f7a11"}', "name"),
     ('{"displayName": ""}', "displayName"),
     ('{"displayName": "%s"}' % ("x" * 129), "displayName"),
     ('{"displayName": "\\ud800"}', "displayName"),

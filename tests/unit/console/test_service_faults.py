@@ -20,6 +20,7 @@ from keywright.console.service.wanted import NewKey
         ({"owner": {}}, "it is needed"),
         ({"ttl": "5"}, "a duration is days"),
         ({"ttl": 5}, "write it as text"),
+        ({"name": "3f0c2a4e-9d55-4c5e-8f0b-2b1f6f0f7a11"}, "the form of a UID"),
         ({"displayName": "x" * 129}, "use at most 128 characters"),
         ({"description": "x" * 1025}, "use at most 1024 characters"),
         ({"scopes": [f"s{number}" for number in range(17)]}, "use at most 16 entries"),

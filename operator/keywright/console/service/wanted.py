@@ -5,6 +5,7 @@ from typing import Annotated, Any, Self
 from pydantic import AfterValidator, BeforeValidator, ConfigDict, Field, model_validator
 
 from keywright.api.fields import ClassName, Duration, Instant, OwnerModel, ResourceModel, RoleName, ScopePattern
+from keywright.api.finding import is_uid
 from keywright.domain.times import DURATION_PATTERN
 
 __all__ = ["KeyName", "NewKey", "NewOwner", "RevocationReason", "Revoke", "Rotate"]
@@ -24,6 +25,13 @@ def _no_half_characters(text: str) -> str:
     return text
 
 
+def _no_uid(name: str) -> str:
+    # Whoever asks for the key with this UID gets that one.
+    if is_uid(name):
+        raise ValueError("that has the form of a UID, and would be taken for one")
+    return name
+
+
 Text = Annotated[str, AfterValidator(_no_half_characters)]
 RevocationReason = Annotated[Text, Field(max_length=512)]
 End = Annotated[
@@ -40,6 +48,7 @@ Span = Annotated[
 KeyName = Annotated[
     str,
     Field(min_length=1, max_length=63, pattern=r"^[a-z0-9]([-a-z0-9]*[a-z0-9])?(\.[a-z0-9]([-a-z0-9]*[a-z0-9])?)*$"),
+    AfterValidator(_no_uid),
 ]
 
 
