@@ -671,6 +671,26 @@ def test_without_an_operator_nothing_is_made(own_plane: ControlPlane, own_admin:
         assert own_admin.list("default") == []
 
 
+def test_what_somebody_revokes_while_it_is_made_stays_on_record(
+    own_plane: ControlPlane, own_admin: Kube, make_namespace: Namespaces, tmp_path: Path
+) -> None:
+    """The creation fails, repeatable or not, and does not take back what another was told is revoked."""
+    account = console_account(own_plane, own_admin, everywhere=True)
+    place = make_namespace(own_admin)
+    serve(own_admin, place)
+    with console(account, tmp_path / "log", *BEHIND_A_PROXY) as service, ThreadPoolExecutor(2) as pool:
+        alice = editor_at(service, own_admin, place, "alice")
+        creating = [
+            pool.submit(alice.ask, "POST", "", {"name": "once"}),
+            pool.submit(alice.ask, "POST", "", {"name": "repeatable"}, Idempotency_Key="1"),
+        ]
+        eventually(lambda: names(own_admin, place) == {"once", "repeatable"})
+        for name in ("once", "repeatable"):
+            assert alice.ask("POST", f"/{name}/revoke", {"reason": "a mistake"}).status == 200
+        assert {each.result().code for each in creating} <= {"conflict", "timeout"}
+        assert [each["spec"]["revocationReason"] for each in own_admin.list(place)] == ["a mistake"] * 2
+
+
 def test_a_service_that_stops_takes_back_what_it_has_begun(
     own_plane: ControlPlane, own_admin: Kube, tmp_path: Path
 ) -> None:
