@@ -48,6 +48,7 @@ async def make_key(request: Request, namespace: Namespace) -> Response:
         if await request.is_disconnected():
             # Nobody is there to have it any more.
             await service.discard(issued)
+            request.state.is_taken_back = True
         carrier = carrier_of(classes, issued.key.class_name)
         page = render(
             request,
