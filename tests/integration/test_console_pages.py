@@ -375,6 +375,24 @@ def test_a_key_of_another_owner_answers_as_none(
     assert not is_revoked(admin, elsewhere)
 
 
+def test_a_key_that_is_called_like_the_uid_of_another_is_no_trap(
+    client: Client, token: str, admin: Kube, namespace: str, victim: str
+) -> None:
+    """The links to it lead to it, and what happened to it stands on its page; so does nothing of it on the other's."""
+    name = admin.get(namespace, "victim")["metadata"]["uid"]
+    admin.apikey(namespace, name, className="standard", displayName="trap")
+    admin.wait(namespace, name, Active="True")
+    client.sign_in(token)
+    (address,) = re.findall(r'href="(/keys/[^"]+)"><bdi>trap<', client.get(f"/?namespace={namespace}").text)
+    assert "<bdi>trap</bdi>" in client.get(address).text
+    form = {"csrf": client.get(f"{address}/revoke").csrf}
+    assert client.post(f"{address}/revoke", form).status == 303
+    assert admin.get(namespace, name)["spec"]["revoked"]
+    assert not is_revoked(admin, namespace)
+    eventually(lambda: "The key was revoked" in client.get(address).text, what="what happened to it")
+    assert "The key was revoked" not in client.get(victim).text
+
+
 def test_who_closes_the_page_meanwhile_leaves_no_key_behind(
     client: Client, service: Console, token: str, admin: Kube, namespace: str
 ) -> None:
@@ -398,7 +416,9 @@ def test_who_closes_the_page_meanwhile_leaves_no_key_behind(
         with socket.create_connection((host, int(port)), timeout=30) as connection:
             connection.sendall(f"POST /keys/{namespace}/new HTTP/1.1\r\n{head}\r\n{body}".encode())
             eventually(lambda: is_there(name), what="the key is being made")
-        eventually(lambda: f"/keys/{namespace}/{name}: 201" in service.process.log, what="it is answered")
+        log = rf"/keys/{namespace}/{name}: .*"
+        line = eventually(lambda: re.search(log, service.process.log), what="it is answered")[0]
+        assert line.endswith("taken back" if not is_there(name) else ": 201")
         return not is_there(name)
 
     # On a busy machine an answer may have been on its way already.

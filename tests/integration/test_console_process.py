@@ -77,6 +77,7 @@ def test_every_answer_is_hardened(service: Console, token: str) -> None:
         assert "frame-ancestors 'none'" in each.fields["content-security-policy"]
         assert "server" not in each.fields
         assert "set-cookie" not in each.fields
+        assert "strict-transport-security" not in each.fields
     for each in answers[1:]:
         assert each.fields["content-type"] == "application/problem+json"
         assert each.body["status"] == each.status
@@ -89,7 +90,9 @@ def test_no_page_for_explorers(service: Console) -> None:
 
 
 def test_bodies(service: Console, namespace: str, token: str) -> None:
-    """Too large: 413 at once, announced or not. Not JSON: 415. Nothing of either is looked at."""
+    """Too large: 413 at once, announced or not. Not JSON: 415. With two lengths: 400, and what follows is no request.
+    Nothing of any is looked at.
+    """
     path = f"/v1/namespaces/{namespace}/keys"
     head = f"POST {path} HTTP/1.1\r\nHost: c\r\nAuthorization: Bearer {token}\r\nContent-Type: application/json\r\n".encode()
     began = time.monotonic()
@@ -98,6 +101,9 @@ def test_bodies(service: Console, namespace: str, token: str) -> None:
     assert exchange(service.address, head + b"Transfer-Encoding: chunked\r\n\r\n" + 3 * chunk).startswith(
         b"HTTP/1.1 413"
     )
+    twice = head + b"Content-Length: 5\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\nGET / HTTP/1.1\r\nHost: c\r\n\r\n"
+    refused = exchange(service.address, twice)
+    assert (refused[:12], refused.count(b"HTTP/1.1 ")) == (b"HTTP/1.1 400", 1)
     assert time.monotonic() - began < 10
     for kind in ("text/plain", "application/x-www-form-urlencoded", "multipart/form-data; boundary=x", ""):
         answer = service.ask("POST", path, token=token, body={"name": "key"}, headers={"Content-Type": kind})
@@ -133,6 +139,55 @@ def test_slow_clients(service: Console, token: str) -> None:
     assert answer.startswith(b"HTTP/1.1 408")
     assert b'"timeout"' in answer
     assert service.ask("GET", CLASSES, token=token).status == 200
+
+
+def held(address: str) -> list[int]:
+    """Of each connection that a process still has there, the bytes that wait in the kernel to be sent."""
+    rows = (line.split() for line in Path("/proc/net/tcp").read_text().splitlines()[1:])
+    end, listening, nobody = f":{int(address.rpartition(':')[2]):04X}", "0A", "0"
+    theirs = (row for row in rows if row[1].endswith(end) and row[3] != listening and row[9] != nobody)
+    return [int(row[4].partition(":")[0], 16) for row in theirs]
+
+
+def test_clients_that_do_not_read(account: Path, tmp_path: Path) -> None:
+    """They are parted with, over TLS too, whether they ask on and on or have asked for little and wait; and not much is
+    kept for them meanwhile. Who reads slowly gets everything.
+    """
+    cert, key, _ = files(tmp_path)
+    trusting = ssl.create_default_context(cafile=str(tmp_path / "ca"))
+    ask_once = b"GET /openapi.json HTTP/1.1\r\nHost: c\r\n\r\n"
+    answers = 80
+
+    def read_slowly(address: str) -> int:
+        host, _, port = address.rpartition(":")
+        length = 0
+        with socket.create_connection((host, int(port)), timeout=40) as connection:
+            connection.sendall(answers * ask_once)
+            while (parts := connection.recv(32 * 1024)) and (length := length + len(parts)) < answers * size:
+                time.sleep(0.2)
+        return length
+
+    with (
+        console(account, tmp_path / "plain") as plain,
+        console(account, tmp_path / "tls", "--tls-cert", str(cert), "--tls-key", str(key), tls=trusting) as secure,
+        ThreadPoolExecutor(1) as pool,
+        contextlib.ExitStack() as deaf,
+    ):
+        size = len(plain.ask("GET", "/openapi.json").body)
+        for service in (plain, secure):
+            host, _, port = service.address.rpartition(":")
+            for requests in (200, 200, 4, 3, 2, 1):
+                connection = deaf.enter_context(socket.socket())
+                connection.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+                connection.connect((host, int(port)))
+                if service.tls is not None:
+                    connection = deaf.enter_context(service.tls.wrap_socket(connection, server_hostname=host))
+                connection.sendall(requests * ask_once)
+        reading = pool.submit(read_slowly, plain.address)
+        eventually(lambda: max(held(plain.address)) > 50_000 and max(held(secure.address)) > 50_000, what="it is full")
+        assert max(*held(plain.address), *held(secure.address)) < 200_000
+        eventually(lambda: held(plain.address) == held(secure.address) == [], within=75, what="nothing is held")
+        assert reading.result() >= answers * size
 
 
 def test_what_is_no_http(service: Console, token: str) -> None:
@@ -222,7 +277,8 @@ def test_tls(account: Path, token: str, tmp_path: Path) -> None:
     context.load_cert_chain(tmp_path / "client")
     flags = ("--tls-cert", str(cert), "--tls-key", str(key), "--client-ca", str(ca))
     with console(account, tmp_path / "log", *flags, tls=context) as service:
-        assert service.ask("GET", CLASSES, token=token).status == 200
+        answer = service.ask("GET", CLASSES, token=token)
+        assert (answer.status, answer.fields["strict-transport-security"]) == (200, "max-age=31536000")
         stranger = ssl.create_default_context(cafile=str(ca))
         old = ssl.create_default_context(cafile=str(ca))
         old.load_cert_chain(tmp_path / "client")

@@ -2,6 +2,7 @@
 
 import contextlib
 import json
+import re
 import socket
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -439,8 +440,10 @@ def test_whoever_vanishes_leaves_no_key_behind(service: Console, alice: Asker, a
         with socket.create_connection((host, int(port))) as client:
             client.sendall(head.encode() + body)
             eventually(lambda: name in names(admin, namespace), what="an ApiKey is made")
-        eventually(lambda: f"/keys/{name}: 201" in service.process.log, what="the request is done")
-        return name not in names(admin, namespace)
+        line = eventually(lambda: re.search(rf"/keys/{name}: .*", service.process.log), what="the request is done")[0]
+        is_gone = name not in names(admin, namespace)
+        assert line.endswith(": no answer, and what was made is taken back" if is_gone else ": 201")
+        return is_gone
 
     # On a busy machine an answer may have been on its way already: such a client has lost its key, as told.
     assert any(is_taken_back(f"ghost-{number}") for number in range(10))
@@ -525,7 +528,9 @@ BODIES: list[tuple[str, str]] = [
     ('{"name": ".."}', "name"),
     ('{"name": 5}', "name"),
     ('{"name": "%s"}' % ("x" * 64), "name"),
+    ('{"name": "3f0c2a4e-9d55-4c5e-8f0b-2b1f6f0f7a11"}', "name"),
     ('{"displayName": ""}', "displayName"),
+    ('{"display_name": "x"}', "display_name"),
     ('{"displayName": "%s"}' % ("x" * 129), "displayName"),
     ('{"displayName": "\\ud800"}', "displayName"),
     ('{"scopes": ["a", "a"]}', "scopes"),
@@ -536,6 +541,7 @@ BODIES: list[tuple[str, str]] = [
     ('{"ttl": "1d", "expiresAt": "2999-01-01T00:00:00Z"}', "exclude"),
     ('{"expiresAt": 5}', "expiresAt"),
     ('{"expiresAt": "2999-01-01"}', "expiresAt"),
+    ('{"expiresAt": "32472144000"}', "expiresAt"),
     ('{"expiresAt": "2001-01-01T00:00:00Z"}', "expiresAt"),
     ('{"owner": {"user": ""}}', "owner.user"),
     ('{"owner": {"user": "x", "root": true}}', "owner.root"),
@@ -678,6 +684,26 @@ def test_without_an_operator_nothing_is_made(
         answer = alice.ask("POST", "", {"name": "ci"})
         assert (answer.status, answer.code) == (504, "timeout")
         assert own_admin.list(place) == []
+
+
+def test_what_somebody_revokes_while_it_is_made_stays_on_record(
+    own_plane: ControlPlane, own_admin: Kube, make_namespace: Namespaces, tmp_path: Path
+) -> None:
+    """The creation fails, repeatable or not, and does not take back what another was told is revoked."""
+    account = console_account(own_plane, own_admin, everywhere=True)
+    place = make_namespace(own_admin)
+    serve(own_admin, place)
+    with console(account, tmp_path / "log", *BEHIND_A_PROXY) as service, ThreadPoolExecutor(2) as pool:
+        alice = editor_at(service, own_admin, place, "alice")
+        creating = [
+            pool.submit(alice.ask, "POST", "", {"name": "once"}),
+            pool.submit(alice.ask, "POST", "", {"name": "repeatable"}, Idempotency_Key="1"),
+        ]
+        eventually(lambda: names(own_admin, place) == {"once", "repeatable"})
+        for name in ("once", "repeatable"):
+            assert alice.ask("POST", f"/{name}/revoke", {"reason": "a mistake"}).status == 200
+        assert {each.result().code for each in creating} <= {"conflict", "timeout"}
+        assert [each["spec"]["revocationReason"] for each in own_admin.list(place)] == ["a mistake"] * 2
 
 
 def test_a_service_that_stops_takes_back_what_it_has_begun(

@@ -3,6 +3,7 @@
 import asyncio
 import logging
 import signal
+import socket
 import ssl
 from collections import Counter
 from collections.abc import Iterator
@@ -38,6 +39,8 @@ PARTING_SECONDS = 3.0
 # A creation takes 20 at the most.
 GRACE_SECONDS = 25
 CONNECTIONS = 256
+# Bytes that the kernel keeps for a client that does not read: by itself it allows for megabytes, which are the pod's.
+SEND_BUFFER = 64 * 1024
 
 
 def run(settings: ConsoleSettings) -> int:
@@ -69,6 +72,7 @@ async def _serve(settings: ConsoleSettings) -> int:
         callers = _callers(settings, client, engine, session_key)
         front = bind_tcp(settings.listen)
         stack.callback(front.close)
+        front.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, SEND_BUFFER)
         side = bind_tcp(settings.admin_listen)
         stack.callback(side.close)
         served = Served(client=client, settings=settings)

@@ -32,3 +32,26 @@ async def test_a_fault_is_told_by_its_place(caplog: pytest.LogCaptureFixture) ->
     assert "test_console_journal.py" in caplog.text
     assert "nobody: POST /x: 500" in caplog.text
     assert "hunter2" not in caplog.text
+
+
+@pytest.mark.parametrize("length", [40, 30_000])
+async def test_nobody_fills_the_log(caplog: pytest.LogCaptureFixture, length: int) -> None:
+    """A path is told as far as somebody reads it, and a key in it not even where it is cut."""
+
+    async def answer(scope: Scope, receive: Receive, send: Send) -> None:
+        await send({"type": "http.response.start", "status": 401, "headers": []})
+
+    async def receive() -> Message:
+        raise AssertionError("nothing is read")
+
+    async def send(message: Message) -> None:
+        pass
+
+    path = "/" + "x" * (length - 1) + "_abcdefghijkl_" + "s" * 48
+    with caplog.at_level(logging.INFO):
+        await Journal(answer, Counter())({"type": "http", "method": "POST", "path": path}, receive, send)
+    (line,) = caplog.messages
+    assert line.startswith(f"nobody: POST {path[:40]}")
+    assert line.endswith(": 401")
+    assert len(line) < 400
+    assert "sss" not in line

@@ -227,9 +227,11 @@ def test_no_address_of_another_site_is_led_to(wanted: str) -> None:
     assert addresses.local_address(wanted) == "/"
 
 
-def test_a_key_called_new_has_an_address() -> None:
-    """Which is not that of the form for new keys; and an owner's slash stays in his name."""
+def test_a_key_with_a_misleading_name_has_an_address() -> None:
+    """Which is not that of the form for new keys, nor another's; and an owner's slash stays in his name."""
     assert addresses.address(key(name="new")) == "/keys/payments/u-1"
+    # Of a key with this UID it would be the address, too.
+    assert addresses.address(key(name="3f0c2a4e-9d55-4c5e-8f0b-2b1f6f0f7a11")) == "/keys/payments/u-1"
     assert addresses.owner_address("https://id.example/1 ?") == "/users/https%3A%2F%2Fid.example%2F1%20%3F"
 
 

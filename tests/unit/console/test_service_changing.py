@@ -74,3 +74,12 @@ async def test_who_has_no_bounds_is_held_up_by_nobody() -> None:
     server = Racing(scopes=["*"])
     await Changing(server).resume(server.found, None)  # type: ignore[arg-type]
     assert not server.found["spec"]["suspended"]
+
+
+async def test_a_version_that_comes_only_after_the_judgement_is_none() -> None:
+    """Who guesses it could have something handed out that nobody has judged: 412, also where it is right by then."""
+    server = Racing(scopes=["*"])
+    with pytest.raises(ProblemError) as caught:
+        await Changing(server, fence).resume(server.found, "70")  # type: ignore[arg-type]
+    assert caught.value.status == 412
+    assert server.found["spec"]["suspended"]

@@ -53,6 +53,9 @@ async def _read(scope: Scope, receive: Receive) -> bytes:
     length = headers.get(b"content-length", b"")
     if length.isdigit() and int(length) > MOST_BYTES:
         raise _too_large()
+    if b"content-length" in headers and b"transfer-encoding" in headers:
+        # A proxy in front may see the end elsewhere, and a second request in what is left (RFC 9112, section 6.1).
+        raise ProblemError(400, "invalid_request", "Content-Length and Transfer-Encoding exclude each other. Send one.")
     is_announced = length not in (b"", b"0") or b"transfer-encoding" in headers
     wanted = _JSON if scope["path"].startswith(_REST) else _FORM
     if is_announced and headers.get(b"content-type", b"").partition(b";")[0].strip().lower() != wanted:

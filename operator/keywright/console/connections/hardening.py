@@ -17,6 +17,8 @@ _ALWAYS = {
     b"x-content-type-options": b"nosniff",
 }
 _NO_STORE = {b"cache-control": b"no-store"}
+# A year. Where a proxy terminates TLS, it is for the proxy to say.
+_TLS_ALONE = {b"strict-transport-security": b"max-age=31536000"}
 
 
 class Hardened:
@@ -31,6 +33,8 @@ class Hardened:
             await self._app(scope, receive, send)
             return
         ours = _ALWAYS if scope["path"].startswith(STATIC) else _ALWAYS | _NO_STORE
+        if scope.get("scheme") == "https":
+            ours = ours | _TLS_ALONE
 
         async def tell(message: Message) -> None:
             if message["type"] == "http.response.start":

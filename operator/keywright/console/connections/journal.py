@@ -7,6 +7,7 @@ import logging
 import re
 import traceback
 from collections import Counter
+from typing import Any
 
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
@@ -21,6 +22,7 @@ logger = logging.getLogger(__name__)
 # reads the log could guess the rest.
 _CUT_OFF = re.compile(r"(_[0-9A-Za-z]{12}_)[0-9A-Za-z]{8,}")
 PLACES = 6
+LONGEST = 300  # characters of a path: anybody may send one of 30,000
 
 
 class Journal:
@@ -36,6 +38,7 @@ class Journal:
             await self._app(scope, receive, send)
             return
         status, place = 0, scope["path"]
+        state = scope.setdefault("state", {})
 
         async def tell(message: Message) -> None:
             nonlocal status, place
@@ -52,14 +55,19 @@ class Journal:
             # Passed on, it would be logged with its text, which may quote what was sent.
             logger.error("a fault of the key service itself: %s", _place(error))  # noqa: TRY400
         finally:
+            is_taken_back = state.get("is_taken_back", False)
+            # Whoever had to be there for the answer was gone.
+            status = 0 if is_taken_back else status
             self._answered[status] += 1
             if scope["method"] not in SAFE_METHODS:
+                place = _CUT_OFF.sub(r"\1[redacted]", place)
                 logger.info(
-                    "%s: %s %s: %s",
-                    _who(scope),
+                    "%s: %s %s: %s%s",
+                    _who(state),
                     scope["method"],
-                    _CUT_OFF.sub(r"\1[redacted]", place),
+                    place if len(place) <= LONGEST else f"{place[:LONGEST]}…",
                     status or "no answer",
+                    ", and what was made is taken back" if is_taken_back else "",
                 )
 
 
@@ -70,6 +78,6 @@ def _place(error: Exception) -> str:
     return f"{type(error).__name__} in {' > '.join(lines)}"
 
 
-def _who(scope: Scope) -> str:
-    caller = scope.get("state", {}).get("caller")
+def _who(state: dict[str, Any]) -> str:
+    caller = state.get("caller")
     return str(caller) if isinstance(caller, Caller) else "nobody"

@@ -2,6 +2,7 @@
 
 from urllib.parse import quote, urlencode
 
+from keywright.api.finding import is_uid
 from keywright.console.service.views import KeyView
 
 __all__ = ["address", "keys_address", "local_address", "owner_address"]
@@ -9,9 +10,10 @@ __all__ = ["address", "keys_address", "local_address", "owner_address"]
 
 def address(key: KeyView) -> str:
     """Of the page of a key."""
-    # One that is called new would get the address of the form for new ones.
-    name = key.name if key.name != "new" else key.uid
-    return f"/keys/{quote(key.namespace, safe='')}/{quote(name, safe='')}"
+    # One that is called new would get the address of the form for new ones; one that is called like another's UID, that
+    # of the other one.
+    reference = key.uid if key.name == "new" or is_uid(key.name) else key.name
+    return f"/keys/{quote(key.namespace, safe='')}/{quote(reference, safe='')}"
 
 
 def owner_address(user: str) -> str:

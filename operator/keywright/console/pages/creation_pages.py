@@ -48,6 +48,7 @@ async def make_key(request: Request, namespace: Namespace) -> Response:
         if await request.is_disconnected():
             # Nobody is there to have it any more.
             await service.discard(issued)
+            request.state.is_taken_back = True
         carrier = carrier_of(classes, issued.key.class_name)
         page = render(
             request,
@@ -62,6 +63,8 @@ async def make_key(request: Request, namespace: Namespace) -> Response:
         return page
     if refused.code == "already_delivered":
         name = refused.headers.get("Location", "").rpartition("/")[2]
+        # Of one that is called so this would be the address of the form.
+        name = name if name != "new" else ""
         return render(request, "shown_once.html", status=409, namespace=namespace, name=name)
     if refused.status not in (400, 403, 409, 422):
         raise refused

@@ -31,7 +31,7 @@ async def show_key(request: Request, namespace: Namespace, name: KeyReference) -
         request,
         "key.html",
         key=key,
-        events=await service.events(namespace, key.name),
+        events=await service.events(key),
         actions=actions_for(key),
         notice=notice_of(request.query_params.get("done", "")),
     )

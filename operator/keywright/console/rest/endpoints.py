@@ -75,6 +75,7 @@ async def create_key(
     if await request.is_disconnected():
         # Nobody is there to have it any more.
         await service.discard(issued)
+        request.state.is_taken_back = True
     return answers.issued(issued)
 
 

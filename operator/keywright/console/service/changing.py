@@ -107,6 +107,8 @@ class Changing:
             return changed
 
     async def _hand_out(self, found: Manifest, changes: Manifest, version: str | None) -> Manifest:
+        # A version that was guessed may be one that the key gets only after it was judged.
+        found = _unchanged(found, version)
         if self._fence is None or version is not None:
             return await self._patch(found, changes, version)
         for _ in range(ATTEMPTS):

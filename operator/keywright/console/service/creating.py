@@ -22,6 +22,8 @@ logger = logging.getLogger(__name__)
 
 # Seconds before each attempt to take back what was made, when the API server is away.
 ATTEMPTS = (0.0, 0.5, 2.0, 5.0, 10.0, 30.0, 60.0)
+# How often what was made is looked at anew before it is deleted: the operator changes it meanwhile, too.
+LOOKS = 10
 
 
 @dataclass(frozen=True, slots=True)
@@ -168,11 +170,32 @@ class Creating:
             return
 
     async def _remove(self, found: Manifest) -> None:
+        """End it, unless somebody else has revoked it: that he has, and why, shall not be lost."""
+        metadata = found["metadata"]
+        for _ in range(LOOKS):
+            if found["spec"].get("revoked"):
+                return
+            try:
+                await self._delete_or_revoke(found)
+            except ProblemError as problem:
+                if problem.code != "conflict":
+                    raise
+                refused = problem
+            else:
+                return
+            again = await self._acting.find(APIKEYS, metadata["namespace"], metadata["name"])
+            if again is None or again["metadata"]["uid"] != metadata["uid"]:
+                return
+            found = again
+        raise refused
+
+    async def _delete_or_revoke(self, found: Manifest) -> None:
+        version = found["metadata"]["resourceVersion"]
         try:
-            await self._acting.delete(APIKEYS, found)
+            await self._acting.delete(APIKEYS, found, version=version)
         except ProblemError as problem:
             if problem.code != "forbidden":
                 raise
             # Who may make keys may not always delete them; revoking is as good.
-            reason = "it was not delivered to who asked for it"
-            await self._acting.patch(APIKEYS, found, {"spec": {"revoked": True, "revocationReason": reason}})
+            stated = {"revoked": True, "revocationReason": "it was not delivered to who asked for it"}
+            await self._acting.patch(APIKEYS, found, {"spec": stated}, version=version)

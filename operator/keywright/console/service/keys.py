@@ -19,7 +19,7 @@ from keywright.console.service.views import ClassView, EventView, KeyView, Page
 from keywright.console.service.wanted import NewKey
 from keywright.domain.apikey import Phase
 from keywright.domain.plainkey import PlainKey
-from keywright.kube.resources import APIKEYUSAGES, EVENTS, NAMESPACES
+from keywright.kube.resources import APIKEYS, APIKEYUSAGES, EVENTS, NAMESPACES
 
 __all__ = ["Issued", "KeyService", "Outcome", "Rotated"]
 
@@ -87,12 +87,11 @@ class KeyService:
         """One key, by name, key id or UID."""
         return await self._view(await self._finder.find(namespace, key))
 
-    async def events(self, namespace: str, key: str) -> tuple[EventView, ...]:
+    async def events(self, key: KeyView) -> tuple[EventView, ...]:
         """What happened to a key, newest first; nothing if the caller may not list events."""
-        found = await self._finder.find(namespace, key)
-        selector = f"involvedObject.uid={found['metadata']['uid']}"
+        selector = f"involvedObject.uid={key.uid}"
         try:
-            events = [view_event(each) async for each in self._acting.all(EVENTS, namespace, selector=selector)]
+            events = [view_event(each) async for each in self._acting.all(EVENTS, key.namespace, selector=selector)]
         except ProblemError as problem:
             if problem.status != 403:
                 raise
@@ -111,8 +110,8 @@ class KeyService:
 
     async def discard(self, issued: Issued) -> None:
         """Take a new key back that has not reached who asked for it."""
-        found = await self._finder.find(issued.key.namespace, issued.key.name)
-        if found["metadata"]["uid"] == issued.key.uid:
+        found = await self._acting.find(APIKEYS, issued.key.namespace, issued.key.name)
+        if found is not None and found["metadata"]["uid"] == issued.key.uid:
             await self._creating().take_back(Made(found, issued.plain))
 
     async def rotate(

@@ -1,13 +1,17 @@
 """What a caller asks for: unknown fields are refused, and what no ApiKey can hold never gets to the API server."""
 
+import re
 from typing import Annotated, Any, Self
 
 from pydantic import AfterValidator, BeforeValidator, ConfigDict, Field, model_validator
 
 from keywright.api.fields import ClassName, Duration, Instant, OwnerModel, ResourceModel, RoleName, ScopePattern
+from keywright.api.finding import is_uid
 from keywright.domain.times import DURATION_PATTERN
 
 __all__ = ["KeyName", "NewKey", "NewOwner", "RevocationReason", "Revoke", "Rotate"]
+
+_DATE_TIME = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(\.\d+)?(Z|[+-]\d\d:\d\d)", re.ASCII | re.IGNORECASE)
 
 
 def _only_text(value: Any) -> Any:
@@ -24,10 +28,25 @@ def _no_half_characters(text: str) -> str:
     return text
 
 
+def _only_rfc_3339(value: Any) -> Any:
+    # Other spellings would be read too, and a number in quotes for seconds.
+    if isinstance(value, str) and not _DATE_TIME.fullmatch(value):
+        raise ValueError("write an instant with its offset, as in 2027-01-01T00:00:00Z")
+    return value
+
+
+def _no_uid(name: str) -> str:
+    # Whoever asks for the key with this UID gets that one.
+    if is_uid(name):
+        raise ValueError("that has the form of a UID, and would be taken for one")
+    return name
+
+
 Text = Annotated[str, AfterValidator(_no_half_characters)]
 RevocationReason = Annotated[Text, Field(max_length=512)]
 End = Annotated[
     Instant,
+    BeforeValidator(_only_rfc_3339),
     BeforeValidator(_only_text, json_schema_input_type=str),
     Field(json_schema_extra={"format": "date-time", "maxLength": 40}),
 ]
@@ -40,13 +59,14 @@ Span = Annotated[
 KeyName = Annotated[
     str,
     Field(min_length=1, max_length=63, pattern=r"^[a-z0-9]([-a-z0-9]*[a-z0-9])?(\.[a-z0-9]([-a-z0-9]*[a-z0-9])?)*$"),
+    AfterValidator(_no_uid),
 ]
 
 
 class Wanted(ResourceModel):
-    """Camel-case aliases, and nothing but the fields that there are."""
+    """Nothing but the fields that there are, by the names that the document gives them."""
 
-    model_config = ConfigDict(extra="forbid")
+    model_config = ConfigDict(extra="forbid", populate_by_name=False)
 
 
 class NewOwner(OwnerModel):
