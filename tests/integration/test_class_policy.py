@@ -233,12 +233,12 @@ def test_a_lower_maximum_ends_a_key_earlier(admin: Kube, namespace: str, make_cl
     assert lives(90)
     admin.apikey(namespace, "asks", className=name, ttl="60d")
     admin.wait(namespace, "asks", Active="True")
-    change(admin, name, lifetime={"max": "30d"})
+    change(admin, name, lifetime={"default": "30d", "max": "30d"})
     eventually(lambda: lives(30))
     admin.wait(namespace, "asks", Stalled="True/LifetimeExceeded", Active="True")
-    change(admin, name, lifetime={"max": "20d"}, requires=["displayName"])
+    change(admin, name, lifetime={"default": "20d", "max": "20d"}, requires=["displayName"])
     eventually(lambda: lives(20))
-    change(admin, name, lifetime={"max": "365d"}, requires=None)
+    change(admin, name, lifetime={"default": "90d", "max": "365d"}, requires=None)
     eventually(lambda: lives(90))
 
 
