@@ -14,7 +14,7 @@ from keywright_local import ControlPlane
 from tests.integration.conftest import Namespaces
 from tests.support.audit import requests
 from tests.support.kube import Kube, Manifest, eventually, status_of
-from tests.support.processes import operator
+from tests.support.processes import get, operator, verifier
 from tests.support.rights import await_right
 
 _counter = itertools.count()
@@ -176,7 +176,7 @@ TABLE = {
         {"allowedNamespaces": TEAM_A}, None, "ClassNotAllowed", "spec.allowedNamespaces", is_active=False
     ),
     "the owner decides, and there is none": Row(
-        {"authorization": "Owner"}, None, "ClassNotAllowed", "spec.owner", is_active=False
+        {"authorization": "Owner"}, {"authorization": "Owner"}, "ClassNotAllowed", "spec.owner", is_active=False
     ),
     "a grace period as long as the default lifetime": Row(
         {"lifetime": {"default": "1h"}}, None, "InvalidSpec", "spec.rotation.gracePeriod"
@@ -242,13 +242,76 @@ def test_a_lower_maximum_ends_a_key_earlier(admin: Kube, namespace: str, make_cl
     assert lives(90)
     admin.apikey(namespace, "asks", className=name, ttl="60d")
     admin.wait(namespace, "asks", Active="True")
-    change(admin, name, lifetime={"max": "30d"})
+    change(admin, name, lifetime={"default": "30d", "max": "30d"})
     eventually(lambda: lives(30))
     admin.wait(namespace, "asks", Stalled="True/LifetimeExceeded", Active="True")
-    change(admin, name, lifetime={"max": "20d"}, requires=["displayName"])
+    change(admin, name, lifetime={"default": "20d", "max": "20d"}, requires=["displayName"])
     eventually(lambda: lives(20))
-    change(admin, name, lifetime={"max": "365d"}, requires=None)
+    change(admin, name, lifetime={"default": "90d", "max": "365d"}, requires=None)
     eventually(lambda: lives(90))
+
+
+@pytest.mark.usefixtures("shared_operator")
+def test_a_lower_default_is_for_keys_to_come(admin: Kube, namespace: str, make_class: MakeClass) -> None:
+    """A key that lives keeps the end that it was issued with; a higher default gives it more."""
+    name = make_class(lifetime={"default": "90d"})
+
+    def days(key: str) -> int:
+        record = admin.wait(namespace, key, Active="True")["status"]["keys"][0]
+        lives = datetime.fromisoformat(record["expiresAt"]) - datetime.fromisoformat(record["issuedAt"])
+        return lives // timedelta(days=1)
+
+    def change_default(default: str, limit: dict[str, Any]) -> None:
+        # What the same look records beside it tells that the operator has seen the class.
+        change(admin, name, lifetime={"default": default}, rateLimits=[limit])
+        becomes(admin, namespace, {"scopes": [], "rateLimits": [limit]})
+
+    issue(admin, namespace, name)
+    change_default("10d", LIMIT)
+    assert days("key") == 90
+    admin.apikey(namespace, "next", className=name)
+    assert days("next") == 10
+    change_default("100d", LIMIT | {"requests": 99})
+    assert days("key") == 100
+    eventually(lambda: days("next") == 100)
+
+
+OWNED_RULES = "rules:\n- {path: /plain, methods: [GET]}\n"
+
+
+def test_what_acts_while_the_operator_is_down(
+    own_plane: ControlPlane, own_admin: Kube, make_namespace: Namespaces, tmp_path: Path
+) -> None:
+    """To ask the owner, the carriers and whose budget it is act at once. That the owner is not asked any more would
+    widen a key, and waits.
+    """
+    namespace, name, rules = make_namespace(own_admin), "down", tmp_path / "rules.yaml"
+    rules.write_text(OWNED_RULES)
+    limits = {"rateLimits": [LIMIT], "rateLimitPer": "Key"}
+    spec = {"hashing": {"algorithm": "sha256"}, "authorization": "Owner", "credentials": {"headers": ["X-API-Key"]}}
+    own_admin.create({"kind": "ApiKeyClass", "metadata": {"name": name}, "spec": spec | limits})
+    asked = {"owner": {"user": "alice@example.com"}, "rateLimits": [{"name": "minute", "requests": 50}]}
+    flags = ("--class", name, "--rules", str(rules), "--usage", "off")
+    with verifier(own_plane.kubeconfig, tmp_path / "verifier", *flags) as (_, listen, _admin):
+
+        def says(code: int, header: str, *, budgets: int = 0) -> bool:
+            status, fields, _body = get(listen, "/verify/plain", **{header: plain})
+            return status == code and fields.get("ratelimit-policy", "").count(";q=") == budgets
+
+        with operator(own_plane.kubeconfig, tmp_path / "first", namespaces=[namespace]):
+            issue(own_admin, namespace, name, **asked)
+            plain = own_admin.plain_key(namespace, "key")
+            eventually(lambda: says(403, "X_API_Key"))
+        # One change of the class, seen whole: what acts at once tells that the rest was seen, too.
+        change(own_admin, name, authorization="Scopes", credentials={"headers": ["X-Other"]}, rateLimitPer="Owner")
+        eventually(lambda: says(403, "X_Other"))
+        assert says(401, "X_API_Key")
+        with operator(own_plane.kubeconfig, tmp_path / "second", namespaces=[namespace]):
+            eventually(lambda: says(200, "X_Other", budgets=2))
+        change(own_admin, name, rateLimitPer="Key")
+        eventually(lambda: says(200, "X_Other", budgets=1))
+        change(own_admin, name, authorization="Owner")
+        eventually(lambda: says(403, "X_Other"))
 
 
 @pytest.mark.usefixtures("shared_operator")

@@ -80,18 +80,23 @@ def test_a_template_says_what_the_secret_carries(issue: Callable[..., str], admi
 def test_a_faulty_template_stops_an_issue_and_no_live_key(
     issue: Callable[..., str], admin: Kube, namespace: str, verifying: str
 ) -> None:
-    """InvalidSpec names the entry; what was delivered stays as it was until it is mended."""
+    """InvalidSpec names the field; what was delivered stays as it was until it is mended."""
     plain = issue(secret={"template": {"data": {"file": "a $(key)"}}})
     eventually(lambda: get(verifying, X_API_Key=plain)[0] == 200)
-    admin.patch(namespace, "key", {"spec": {"secret": {"template": {"data": {"file": "b $(kye)"}}}}})
+    admin.patch(
+        namespace,
+        "key",
+        {"spec": {"secret": {"template": {"data": dict.fromkeys(("file", "b", "c"), "$(key)" * 680)}}}},
+    )
     manifest = admin.wait(namespace, "key", Stalled="True/InvalidSpec", Active="True")
-    assert "spec.secret.template.data[file]" in str(manifest["status"]["conditions"])
+    assert "spec.secret.template.data may become larger" in str(manifest["status"]["conditions"])
     assert entries(admin, namespace)["file"] == f"a {plain}"
     assert get(verifying, X_API_Key=plain)[0] == 200
-    admin.patch(namespace, "key", {"spec": {"secret": {"template": {"data": {"file": "c $(key)"}}}}})
+    mended = {"file": "c $(key)", "b": None, "c": None}
+    admin.patch(namespace, "key", {"spec": {"secret": {"template": {"data": mended}}}})
     eventually(lambda: entries(admin, namespace)["file"] == f"c {plain}")
     admin.wait(namespace, "key", Stalled="False", Ready="True")
-    admin.apikey(namespace, "born", secret={"template": {"annotations": {"argoproj.io/x": "y"}}})
+    admin.apikey(namespace, "born", secret={"template": {"annotations": {"example.com/x": "y"}}})
     manifest = admin.wait(namespace, "born", Stalled="True/InvalidSpec")
     assert "keys" not in manifest["status"]
 

@@ -11,7 +11,7 @@ from keywright_local import ControlPlane
 from tests.integration.conftest import Namespaces
 from tests.integration.test_crash import crash
 from tests.support.kube import Kube, Manifest, eventually
-from tests.support.processes import Process, get, operator
+from tests.support.processes import get, operator
 
 # A rotation is four writes: Pending record, Secret, Current record, event.
 ROTATION = [f"{when}:{write}" for write in (1, 2, 3, 4) for when in ("before", "after")]
@@ -148,13 +148,15 @@ def test_a_suspended_key_waits(issue: Callable[..., str], admin: Kube, namespace
     rotated(admin, namespace, old)
 
 
-def test_a_grace_as_long_as_the_ttl_is_refused(admin: Kube, namespace: str, shared_operator: Process) -> None:
-    """InvalidSpec with field and remedy; nothing minted."""
-    assert shared_operator.popen.poll() is None
-    admin.apikey(namespace, "key", ttl="1h", rotation={"gracePeriod": "1h"})
-    manifest = admin.wait(namespace, "key", Stalled="True/InvalidSpec")
-    assert "spec.rotation.gracePeriod" in str(manifest["status"])
-    assert "keys" not in manifest["status"]
+def test_a_ttl_as_short_as_the_grace_is_refused(issue: Callable[..., str], admin: Kube, namespace: str) -> None:
+    """InvalidSpec with field and remedy. To end a key earlier is free, so the schema lets it in, and it acts."""
+    issue(ttl="2h", rotation={"gracePeriod": "1h"})
+    admin.patch(namespace, "key", {"spec": {"ttl": "1h"}})
+    status = admin.wait(namespace, "key", Stalled="True/InvalidSpec", Active="True")["status"]
+    assert "spec.rotation.gracePeriod" in str(status["conditions"])
+    assert datetime.fromisoformat(status["expiresAt"]) - datetime.fromisoformat(status["issuedAt"]) == timedelta(
+        hours=1
+    )
 
 
 def test_a_lost_secret_rotates_when_asked_to(issue: Callable[..., str], admin: Kube, namespace: str) -> None:

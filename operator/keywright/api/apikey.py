@@ -2,7 +2,7 @@
 
 from typing import Annotated, Any, Literal
 
-from pydantic import Field, ValidationError
+from pydantic import ConfigDict, Field, JsonValue, ValidationError
 
 from keywright.api.fields import (
     ClassName,
@@ -15,6 +15,7 @@ from keywright.api.fields import (
     ScopePattern,
     SecretName,
     cel,
+    positive,
 )
 from keywright.api.status import ApiKeyStatus
 from keywright.domain.apikey import (
@@ -32,38 +33,84 @@ from keywright.domain.apikey import (
     Template,
     WhenInactive,
 )
+from keywright.domain.template import DENIED, VARIABLES
 from keywright.domain.times import parse_duration
 
-__all__ = ["ApiKey", "ApiKeySpec", "SecretSpec", "read_spec"]
+__all__ = ["ENTRY_PATTERN", "RESERVED", "ApiKey", "ApiKeySpec", "SecretSpec", "read_spec"]
 
 ROTATE_ANNOTATION = "keywright.dev/rotate"
 ROTATE_GRACE_ANNOTATION = "keywright.dev/rotate-grace"
 
 ADOPT_ANNOTATION = "keywright.dev/adopt-secret"
 
-Entry = Annotated[str, Field(min_length=1, max_length=253, pattern=r"^\.?[-_a-zA-Z0-9][-._a-zA-Z0-9]*$")]
+ENTRY_PATTERN = r"^\.?[-_a-zA-Z0-9][-._a-zA-Z0-9]*$"
+Entry = Annotated[str, Field(min_length=1, max_length=253, pattern=ENTRY_PATTERN)]
+RESERVED = f"({'|'.join(each.replace('.', '[.]') for each in DENIED)})"
+"""A regular expression: how the group of a label or annotation ends that no template may set."""
+
+_VARIABLES = "".join(f".replace('$({each})', ' ')" for each in VARIABLES)
 MetadataValue = Annotated[str, Field(max_length=4096)]
+
+
+def _not_reserved(field: str) -> dict[str, JsonValue]:
+    return {
+        "x-kubernetes-validations": [
+            cel(
+                f"self.all(key, !key.lowerAscii().matches('{RESERVED}/'))",
+                f"{field} of Kubernetes, Argo CD, Flux, Helm and Keywright cannot be set: take them out",
+            )
+        ]
+    }
 
 
 class TemplateSpec(ResourceModel):
     """What the Secret carries beside the plain key."""
 
     labels: Annotated[dict[str, Annotated[str, Field(max_length=63)]], Field(max_length=16)] | None = Field(
-        None, description="Labels of the Secret; only keys that the class's secretMetadata allows."
+        None,
+        description="Labels of the Secret; only keys that the class's secretMetadata allows.",
+        json_schema_extra=_not_reserved("labels"),
     )
     annotations: Annotated[dict[str, MetadataValue], Field(max_length=16)] | None = Field(
-        None, description="Annotations of the Secret; only keys that the class's secretMetadata allows."
+        None,
+        description="Annotations of the Secret; only keys that the class's secretMetadata allows.",
+        json_schema_extra=_not_reserved("annotations"),
     )
     data: Annotated[dict[str, Annotated[str, Field(max_length=4096)]], Field(max_length=16)] | None = Field(
         None,
         description=(
             "Further data entries. $(key), $(keyId), $(name) and $(namespace) are filled in; $$( stands for a plain $(."
         ),
+        json_schema_extra={
+            "x-kubernetes-validations": [
+                cel(
+                    f"self.all(entry, !self[entry].replace('$$(', ' '){_VARIABLES}.contains('$('))",
+                    "an entry holds an unknown or unclosed $(…): use $(key), $(keyId), $(name) or $(namespace), and "
+                    "$$( for a plain $(",
+                ),
+                cel(
+                    f"self.all(entry, size(entry) <= 253 && entry.matches(r'{ENTRY_PATTERN}'))",
+                    "the name of an entry is malformed: use letters, digits, -, _ and ., 253 at most",
+                ),
+            ]
+        },
     )
 
 
 class SecretSpec(ResourceModel):
     """The Secret that the plain key is delivered into."""
+
+    model_config = ConfigDict(
+        json_schema_extra={
+            "x-kubernetes-validations": [
+                cel(
+                    "!has(self.template) || !has(self.template.data) || "
+                    f"!((has(self.key) ? self.key : '{DEFAULT_ENTRY}') in self.template.data)",
+                    "template.data has an entry called as that of the plain key, secret.key: give it another name",
+                )
+            ]
+        }
+    )
 
     name: SecretName | None = Field(
         None,
@@ -95,7 +142,11 @@ class SecretSpec(ResourceModel):
 class RotationSpec(ResourceModel):
     """Replacing the key by a new one while the old one works on for a while."""
 
-    interval: Duration | None = Field(None, description="How old a key gets. Default: the class's interval.")
+    interval: Duration | None = Field(
+        None,
+        description="How old a key gets. Default: the class's interval.",
+        json_schema_extra=positive("write how old the key gets, as in 30d, or leave it to the class"),
+    )
     grace_period: Duration | None = Field(
         None, description="How long a replaced key works on. Shorter than ttl. Default: the class's."
     )
@@ -152,6 +203,7 @@ class ApiKeySpec(ResourceModel):
             "How long each key lives, counted from its issue or rotation, as in 90d or 1h30m. "
             "Not together with expiresAt."
         ),
+        json_schema_extra=positive("write how long a key lives, as in 90d, or revoke it"),
     )
     suspended: bool = Field(
         default=False, description="Refuse the key for as long as this is true. Reversible; acts at once."

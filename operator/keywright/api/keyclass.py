@@ -4,7 +4,18 @@ from typing import Annotated, Any, Literal
 
 from pydantic import ConfigDict, Field, JsonValue, ValidationError
 
-from keywright.api.fields import Duration, Instant, RateLimitModel, ResourceModel, RoleName, ScopePattern, cel
+from keywright.api.apikey import RESERVED
+from keywright.api.fields import (
+    Duration,
+    Instant,
+    RateLimitModel,
+    ResourceModel,
+    RoleName,
+    ScopePattern,
+    cel,
+    compare_spans,
+    positive,
+)
 from keywright.domain import selectors
 from keywright.domain.apikey import RateLimit
 from keywright.domain.hashing import MAX_ITERATIONS, MAX_MEMORY_KIB, MAX_PARALLELISM, Algorithm, Hashing
@@ -23,7 +34,8 @@ from keywright.domain.plainkey import PREFIX_PATTERN
 __all__ = ["ApiKeyClass", "read_class"]
 
 # RFC 9110 section 5.6.2 tokens, without the letters that no registered scheme or header name uses.
-Token = Annotated[str, Field(min_length=1, max_length=64, pattern=r"^[A-Za-z][A-Za-z0-9-]*$")]
+TOKEN_PATTERN = r"^[A-Za-z][A-Za-z0-9-]*$"
+Token = Annotated[str, Field(min_length=1, max_length=64, pattern=TOKEN_PATTERN)]
 
 
 class Argon2idSpec(ResourceModel):
@@ -70,18 +82,42 @@ class CredentialsSpec(ResourceModel):
 class LifetimeSpec(ResourceModel):
     """How long keys live, counted from issue."""
 
-    default: Duration | None = Field(None, description="For keys that state neither expiresAt nor ttl.")
-    max: Duration | None = Field(None, description="The longest life that a key may ask for.")
+    model_config = ConfigDict(
+        json_schema_extra={
+            "x-kubernetes-validations": [
+                cel(
+                    f"!has(self.default) || !has(self.max) || {compare_spans('self.default', '<=', 'self.max')}",
+                    "lifetime.default is longer than lifetime.max: shorten the one, or lengthen the other",
+                )
+            ]
+        }
+    )
+
+    default: Duration | None = Field(
+        None,
+        description="For keys that state neither expiresAt nor ttl. No longer than max.",
+        json_schema_extra=positive("write how long, as in 90d, or leave it out"),
+    )
+    max: Duration | None = Field(
+        None,
+        description="The longest life that a key may ask for.",
+        json_schema_extra=positive("write how long, as in 365d, or leave it out"),
+    )
 
 
 class RotationDefaults(ResourceModel):
     """For keys that ask for rotation without saying how."""
 
-    interval: Duration | None = Field(None, description="How old a key gets. Default: 90d.")
+    interval: Duration | None = Field(
+        None,
+        description="How old a key gets. Default: 90d.",
+        json_schema_extra=positive("write how old a key gets, as in 30d, or leave it out"),
+    )
     grace_period: Duration | None = Field(None, description="How long a replaced key works on. Default: 24h.")
 
 
-ScopeName = Annotated[str, Field(min_length=1, max_length=63, pattern=r"^[a-z][-_.a-z0-9]*(:[a-z][-_.a-z0-9]*)?$")]
+SCOPE_NAME_PATTERN = r"^[a-z][-_.a-z0-9]*(:[a-z][-_.a-z0-9]*)?$"
+ScopeName = Annotated[str, Field(min_length=1, max_length=63, pattern=SCOPE_NAME_PATTERN)]
 Glob = Annotated[str, Field(min_length=1, max_length=253)]
 LabelText = Annotated[str, Field(max_length=317)]
 
@@ -172,6 +208,16 @@ class ApiKeyClassSpec(ResourceModel):
             "x-kubernetes-validations": [
                 _only_known_scopes("roles", "scopes"),
                 _only_known_scopes("scopes", "includes"),
+                *(
+                    cel(
+                        f"!has(self.lifetime) || !has(self.lifetime.{life}) || !has(self.rotation) || "
+                        "!has(self.rotation.gracePeriod) || "
+                        f"{compare_spans('self.rotation.gracePeriod', '<', f'self.lifetime.{life}')}",
+                        f"rotation.gracePeriod is not shorter than lifetime.{life}, so no key that leaves both to the "
+                        "class could be rotated: shorten it",
+                    )
+                    for life in ("default", "max")
+                ),
             ]
         }
     )
@@ -234,7 +280,20 @@ class ApiKeyClassSpec(ResourceModel):
         description="What namespaces may ask for, whoever applies it. Default: everything. Empty: nothing.",
     )
     secret_metadata: Annotated[list[Annotated[str, Field(max_length=317)]], Field(max_length=32)] | None = Field(
-        None, description="Label and annotation keys that a Secret's template may set; * at the end stands for any."
+        None,
+        description="Label and annotation keys that a Secret's template may set; * at the end stands for any.",
+        json_schema_extra={
+            "x-kubernetes-validations": [
+                cel(
+                    f"self.all(key, !key.lowerAscii().matches('{RESERVED}/'))",
+                    "keys of Kubernetes, Argo CD, Flux, Helm and Keywright cannot be allowed: take them out",
+                ),
+                cel(
+                    "self.all(key, !key.contains('*') || key.indexOf('*') == size(key) - 1)",
+                    "* stands for anything at the end of a key only: as in example.com/*",
+                ),
+            ]
+        },
     )
     requires: Annotated[list[Requirement], Field(max_length=5)] | None = Field(
         None,

@@ -8,7 +8,7 @@ from typing import Annotated, Any
 from pydantic import Field, ValidationError
 
 from keywright.api.fields import Duration, Instant, OwnerModel, RateLimitModel, ResourceModel, RoleName, ScopePattern
-from keywright.domain.apikey import Effective, KeyRecord, Owner, Phase, RateLimit, RecordState, Status
+from keywright.domain.apikey import Authorization, Effective, KeyRecord, Owner, Phase, RateLimit, RecordState, Status
 from keywright.domain.conditions import Condition
 
 __all__ = ["ApiKeyStatus", "read_status", "write_status"]
@@ -60,6 +60,9 @@ class EffectiveModel(ResourceModel):
     owner: OwnerModel | None = Field(None, description="On whose behalf the key acts.")
     rate_limits: Annotated[list[RateLimitModel], Field(max_length=8)] | None = Field(
         None, description="The limits that apply."
+    )
+    authorization: Authorization | None = Field(
+        None, description="Owner: the owner's RBAC has to agree to each request, whatever the class has said since."
     )
 
 
@@ -145,6 +148,7 @@ def _read_effective(effective: EffectiveModel | None) -> Effective | None:
         scopes=tuple(effective.scopes or ()),
         owner=Owner(user=owner.user, groups=tuple(owner.groups or ())) if owner is not None else None,
         rate_limits=tuple(RateLimit(**dict(each)) for each in effective.rate_limits or ()),
+        authorization=effective.authorization,
     )
 
 

@@ -11,6 +11,7 @@ __all__ = [
     "DEFAULT_ENTRY",
     "DEFAULT_REMOVE_AFTER",
     "ENDED",
+    "Authorization",
     "DeletionPolicy",
     "Delivery",
     "Effective",
@@ -48,6 +49,13 @@ class Phase(StrEnum):
 
 ENDED = frozenset({Phase.EXPIRED, Phase.REVOKED})
 """From these there is no way back."""
+
+
+class Authorization(StrEnum):
+    """Who decides what a key may do: its scopes, or the RBAC of its owner at the time of the request."""
+
+    SCOPES = "Scopes"
+    OWNER = "Owner"
 
 
 class OnLoss(StrEnum):
@@ -134,12 +142,14 @@ class Effective:
     """What policy has accepted. Verifiers grant from here, and less where the newest spec or class says less.
 
     ``scopes`` holds those of the role and of the key together, with what they include; it may hold wildcards.
+    ``authorization`` is ``OWNER`` or nothing: that the owner is asked about narrows a key, so only its end has to wait.
     """
 
     role: str | None = None
     scopes: tuple[str, ...] = ()
     owner: Owner | None = None
     rate_limits: tuple[RateLimit, ...] = ()
+    authorization: Authorization | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

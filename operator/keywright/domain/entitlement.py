@@ -103,6 +103,7 @@ def allow(spec: KeySpec, key_class: KeyClass, labels: Labels) -> Effective:
         ),
         owner=spec.owner,
         rate_limits=tuple(_tighter(each, asked.get(each.name)) for each in key_class.rate_limits),
+        authorization=Authorization.OWNER if key_class.authorization is Authorization.OWNER else None,
     )
 
 
@@ -116,6 +117,7 @@ def narrow(recorded: Effective | None, allowed: Effective) -> Effective | None:
         scopes=common(recorded.scopes, allowed.scopes),
         owner=recorded.owner,
         rate_limits=tuple(_tighter(each, before.get(each.name)) for each in allowed.rate_limits),
+        authorization=recorded.authorization or allowed.authorization,
     )
 
 

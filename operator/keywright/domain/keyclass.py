@@ -6,7 +6,7 @@ from datetime import datetime, timedelta
 from enum import StrEnum
 from typing import Protocol, TypeVar
 
-from keywright.domain.apikey import RateLimit
+from keywright.domain.apikey import Authorization, RateLimit
 from keywright.domain.hashing import Hashing
 from keywright.domain.selectors import Selector
 
@@ -35,13 +35,6 @@ class Requirement(StrEnum):
     ROLE = "role"
     EXPIRES_AT = "expiresAt"
     REVOCATION_REASON = "revocationReason"
-
-
-class Authorization(StrEnum):
-    """Who decides what a key may do: its scopes, or the RBAC of its owner at the time of the request."""
-
-    SCOPES = "Scopes"
-    OWNER = "Owner"
 
 
 class RateLimitPer(StrEnum):

@@ -123,7 +123,7 @@ def _with_ends(spec: KeySpec, observed: Observed, now: datetime) -> Status:
         if record.expires_at is not None and (record.expires_at <= now or has_ended):
             records.append(record)
             continue
-        verdict = policy.judge_observed(spec, observed, record.issued_at)
+        verdict = policy.judge_observed(spec, observed, record.issued_at, record)
         match verdict:
             case policy.Accepted(ends_at) if record.state is not RecordState.RETIRING:
                 pass

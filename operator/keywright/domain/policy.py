@@ -9,7 +9,7 @@ from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 
 from keywright.domain import entitlement, template
-from keywright.domain.apikey import Effective, KeySpec, Status, earliest
+from keywright.domain.apikey import Effective, KeyRecord, KeySpec, RecordState, Status, earliest
 from keywright.domain.entitlement import Denial, Labels
 from keywright.domain.keyclass import KeyClass, Requirement
 from keywright.domain.plan import Observed
@@ -55,12 +55,14 @@ def judge(
     first_issued_at: datetime | None = None,
     labels: Labels = None,
     recorded: Effective | None = None,
+    standing: KeyRecord | None = None,
 ) -> Accepted | Refused:
     """Hold a spec against its class, for a key issued (or about to be issued) at ``issued_at``.
 
     Without ``expiresAt`` and ``ttl`` the class's default lifetime applies, and without that its maximum. A ttl and
     a default run anew for each rotated key; the maximum for ``expiresAt`` counts from the first issue. ``labels`` are
-    those of the namespace, ``recorded`` is what was accepted before.
+    those of the namespace, ``recorded`` is what was accepted before. ``standing`` is the record of a key that lives: a
+    default that has become shorter is for keys to come.
     """
     asked = earliest(spec.expires_at, issued_at + spec.ttl if spec.ttl is not None else None)
     if key_class is None:
@@ -83,8 +85,10 @@ def judge(
         # The maximum holds whatever else is wrong.
         return Refused(reason=denial.reason, message=denial.message, cap=earliest(asked, limit))
     if asked is None:
-        default = key_class.default_lifetime
-        return Accepted(earliest(issued_at + default if default is not None else None, limit))
+        default = issued_at + key_class.default_lifetime if key_class.default_lifetime is not None else None
+        if standing is not None and standing.state is not RecordState.PENDING and default is not None:
+            default = max(default, standing.expires_at) if standing.expires_at is not None else None
+        return Accepted(earliest(default, limit))
     if key_class.max_lifetime is not None and limit is not None and asked > limit:
         field = "spec.ttl" if spec.ttl is not None else "spec.expiresAt"
         return Refused(
@@ -117,7 +121,9 @@ def pin_class(observed: Observed, status: Status) -> Status:
     return replace(status, class_name=observed.key_class.name)
 
 
-def judge_observed(spec: KeySpec, observed: Observed, issued_at: datetime) -> Accepted | Refused:
+def judge_observed(
+    spec: KeySpec, observed: Observed, issued_at: datetime, standing: KeyRecord | None = None
+) -> Accepted | Refused:
     """:func:`judge` for a key of the ApiKey that was observed."""
     return judge(
         spec,
@@ -126,6 +132,7 @@ def judge_observed(spec: KeySpec, observed: Observed, issued_at: datetime) -> Ac
         first_issued_at=observed.status.issued_at,
         labels=observed.namespace_labels,
         recorded=observed.status.effective,
+        standing=standing,
     )
 
 

@@ -11,7 +11,7 @@ from collections.abc import Iterable, Mapping
 from keywright.domain.apikey import KeySpec, Template
 from keywright.domain.plainkey import ID_LENGTH, MAX_LENGTH
 
-__all__ = ["MAX_BYTES", "allowed", "expand", "fault_in_data", "find_fault", "may_set"]
+__all__ = ["DENIED", "MAX_BYTES", "VARIABLES", "allowed", "expand", "fault_in_data", "find_fault", "may_set"]
 
 MAX_BYTES = 128 * 1024
 """Of all data entries together. The API server takes 1 MiB; nobody's configuration file needs that."""

@@ -301,3 +301,13 @@ def test_what_is_left_of_what_was_recorded() -> None:
         replace(recorded, role=None), allowed
     )
     assert entitlement.narrow(None, allowed) is None
+
+
+def test_that_the_owner_is_asked_is_recorded() -> None:
+    """It ends with the first change that is accepted; nothing else that is refused takes it away."""
+    personal = replace(STANDARD, authorization=Authorization.OWNER)
+    asks = entitlement.allow(spec(owner=ALICE), personal, None)
+    does_not = entitlement.allow(spec(owner=ALICE), STANDARD, None)
+    assert (asks.authorization, does_not.authorization) == (Authorization.OWNER, None)
+    assert entitlement.narrow(asks, does_not) == asks
+    assert entitlement.narrow(does_not, asks) == asks

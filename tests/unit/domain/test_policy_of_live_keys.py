@@ -234,6 +234,20 @@ def test_the_maximum_holds_whatever_else_is_wrong() -> None:
     assert life.said(ConditionType.STALLED) == ("True", Reason.ROLE_NOT_FOUND)
 
 
+def test_a_shorter_default_is_for_keys_to_come() -> None:
+    """A key keeps the end that it was issued with, or that it has none; a longer default and the maximum count."""
+    life = Life(spec(), key_class=replace(STANDARD, default_lifetime=30 * DAY))
+    for default, longest, days in ((12, None, 30), (60, None, 60), (1, 20, 20), (40, 365, 40)):
+        maximum = longest * DAY if longest is not None else None
+        life.look(spec(), key_class=replace(STANDARD, default_lifetime=default * DAY, max_lifetime=maximum))
+        assert life.status().keys[0].expires_at == NOW + days * DAY
+    endless = Life(spec())
+    endless.look(spec(), key_class=replace(STANDARD, default_lifetime=DAY))
+    assert endless.status().keys[0].expires_at is None
+    endless.look(spec(), key_class=replace(STANDARD, max_lifetime=DAY))
+    assert endless.status().keys[0].expires_at == NOW + DAY
+
+
 ASKED_90 = replace(ASKED, ttl=90 * DAY)
 
 

@@ -10,7 +10,7 @@ from hypothesis.stateful import RuleBasedStateMachine, rule
 
 from keywright.domain.apikey import Phase
 from keywright.domain.delivery import labels_for
-from keywright.domain.times import format_instant
+from keywright.domain.times import format_instant, parse_duration
 from keywright.kube.client import Manifest
 from keywright.kube.resources import APIKEYCLASSES, APIKEYS, APIKEYUSAGES, SECRETS
 from keywright.reconcile.ports import Ref
@@ -118,6 +118,9 @@ class People(RuleBasedStateMachine):
         trigger = (manifest["spec"].get("rotation") or {}).get("trigger")
         if is_triggered:
             trigger = self._new_value()
+        ttl = manifest["spec"].get("ttl")
+        if ttl is not None and grace is not None and parse_duration(grace) >= parse_duration(ttl):
+            grace = None  # The schema refuses it; a ttl that is shortened under a grace, it does not.
         fields = {"interval": interval, "gracePeriod": grace, "trigger": trigger}
         self.world.edit(ref, rotation={name: each for name, each in fields.items() if each is not None})
         if works:

@@ -57,6 +57,7 @@ ODD_OBJECTS: dict[str, dict[str, Any]] = {
     "accepted scope with too many sides": {"status": {"effective": {"scopes": ["a:b:c"]}}},
     "accepted scope that is endless": {"status": {"effective": {"scopes": ["a" * 64]}}},
     "accepted scope is a number": {"status": {"effective": {"scopes": [5]}}},
+    "accepted for somebody else to say": {"status": {"effective": {"authorization": "Nobody"}}},
     "accepted is a list": {"status": {"effective": ["*"]}},
     "owner without user": {"status": {"effective": {"owner": {"groups": []}}}},
     "owner is a word": {"status": {"effective": {"owner": "alice"}}},

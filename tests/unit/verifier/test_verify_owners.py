@@ -94,6 +94,23 @@ async def asking(tmp_path: Path) -> AsyncIterator[Asking]:
     await runner.cleanup()
 
 
+async def test_the_owner_is_asked_until_policy_has_accepted_otherwise(asking: Asking) -> None:
+    """A class that stops asking widens its keys: it waits for what is recorded. One that starts to ask acts at once."""
+    classes, index = asking.served.verifier.classes, asking.served.verifier.index
+    said = {"owner": OWNER}
+
+    def record_as(**accepted: str) -> None:
+        index.put(api_key(record(KEY), spec=said, status={"effective": said | accepted}))
+
+    record_as(authorization="Owner")
+    classes.put(api_key_class("standard"))
+    assert await asking.get("/open") == (403, "forbidden")
+    record_as()
+    assert await asking.get("/open") == (200, "allowed")
+    classes.put(api_key_class("standard", authorization="Owner"))
+    assert await asking.get("/open") == (403, "forbidden")
+
+
 async def test_the_owner_is_asked_about_once(asking: Asking) -> None:
     """With groups, and the one that everybody is in; then the answer is remembered for all who ask the same."""
     assert [await asking.get() for _ in range(3)] == [(200, "allowed")] * 3

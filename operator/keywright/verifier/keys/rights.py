@@ -60,12 +60,16 @@ class Permits:
 
 @dataclass(slots=True, eq=False, weakref_slot=True)
 class Rights:
-    """What ApiKeys of one class say that they may do: as policy accepted it, and as the newest spec asks for it."""
+    """What ApiKeys of one class say that they may do: as policy accepted it, and as the newest spec asks for it.
+
+    ``needs_owner``: policy accepted them for no more than their owners may do.
+    """
 
     accepted_role: str | None
     accepted_scopes: tuple[str, ...]
     asked_role: str | None
     asked_scopes: tuple[str, ...]
+    needs_owner: bool = False
     _under: AcceptedClass | None = None
     _permits: Permits | None = None
 
@@ -90,7 +94,8 @@ class Rights:
         return Permits(
             role=role,
             scopes=tuple(granted),
-            needs_owner=key_class.authorization is Authorization.OWNER,
+            # To ask the owner narrows a key and acts at once; not to ask him any more waits until it is accepted.
+            needs_owner=self.needs_owner or key_class.authorization is Authorization.OWNER,
             warn_before=key_class.warn_before,
             lines="".join(f"\r\nX-Auth-{name}: {value}" for name, value in said.items()).encode("ascii") + b"\r\n\r\n",
         )
@@ -110,6 +115,7 @@ class RightsPool:
             read_scopes(effective.get("scopes")),
             read_role(spec.get("role")),
             read_scopes(spec.get("scopes")),
+            Authorization(effective.get("authorization", Authorization.SCOPES)) is Authorization.OWNER,
         )
         found = self._known.get(said)
         if found is None:
