@@ -5,6 +5,7 @@ from typing import Annotated, Any, Literal
 from pydantic import ConfigDict, Field, JsonValue, ValidationError
 
 from keywright.api.fields import (
+    END_PATTERN,
     ClassName,
     Duration,
     Instant,
@@ -196,6 +197,7 @@ class ApiKeySpec(ResourceModel):
             "When the key ends, as RFC 3339. An earlier end acts at once; a later one only before the end and "
             "within the class's lifetime.max counted from issue. Not together with ttl."
         ),
+        json_schema_extra={"pattern": END_PATTERN},
     )
     ttl: Duration | None = Field(
         None,

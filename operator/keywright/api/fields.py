@@ -22,6 +22,7 @@ from pydantic.alias_generators import to_camel
 from keywright.domain.times import DURATION_PATTERN, format_duration, format_instant, parse_duration
 
 __all__ = [
+    "END_PATTERN",
     "NAME_PATTERN",
     "PRINTABLE_PATTERN",
     "SCOPE_PATTERN",
@@ -106,6 +107,12 @@ Duration = Annotated[
 ]
 """Days, hours, minutes, seconds in this order, as in ``90d`` or ``1h30m``."""
 
+# The format alone lets offsets of 99 hours and seconds of 60 through, which most who read an instant refuse. No words
+# can be put beside it: to CEL it is no text.
+END_PATTERN = (
+    r"^[0-9]{4}-[0-9]{2}-[0-9]{2}[Tt]([01][0-9]|2[0-3]):[0-5][0-9]:[0-5][0-9](\.[0-9]{1,9})?"
+    r"([Zz]|[+-]([01][0-9]|2[0-3]):[0-5][0-9])$"
+)
 NAME_PATTERN = r"^[a-z0-9]([-a-z0-9]*[a-z0-9])?$"
 SECRET_NAME_PATTERN = r"^[a-z0-9]([-a-z0-9]*[a-z0-9])?(\.[a-z0-9]([-a-z0-9]*[a-z0-9])?)*$"
 SCOPE_PATTERN = r"^(\*|[a-z][-_.a-z0-9]*)(:(\*|[a-z][-_.a-z0-9]*))?$"
