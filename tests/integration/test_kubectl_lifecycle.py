@@ -231,6 +231,16 @@ def test_a_list_is_coloured_at_a_terminal_only(run: Run, editor: Kube, admin: Ku
     assert max(len(re.sub(r"\x1b\[[0-9;]*m", "", line)) for line in narrow.splitlines()) <= 40
 
 
+def test_waiting_is_shown_at_a_terminal_only(run: Run, editor: Kube, namespace: str) -> None:
+    """Whoever waits sees what for; a pipe gets the key and the last words alone."""
+    done = at_terminal(editor.kubeconfig, "create", "seen", "-n", namespace)
+    assert done.status == 0, done.out
+    assert "waiting for seen" in done.out
+    piped = run("create", "unseen")
+    assert piped.status == 0, piped.err
+    assert "waiting" not in piped.out + piped.err
+
+
 def test_the_last_use_is_exact(run: Run, plane: ControlPlane, admin: Kube, namespace: str, tmp_path: Path) -> None:
     """What the verifier beside the keys has published is shown, where status has it to the hour only."""
     plain = made(run, "ci")

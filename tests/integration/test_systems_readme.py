@@ -1,4 +1,4 @@
-"""The READMEs of the three systems: each command is run, and shows what the README says."""
+"""The READMEs of the quickstart and the three systems: each command is run, and shows what the README says."""
 
 import shutil
 import socket
@@ -16,7 +16,7 @@ from tests.support.processes import BIN, free_address, operator
 from tests.support.system_rows import ROWS
 from tests.support.terminal import Step, read_steps, shell
 
-SYSTEMS = sorted({row.system for row in ROWS})
+SYSTEMS = ["quickstart", *sorted({row.system for row in ROWS})]
 
 
 @pytest.fixture(scope="module")
@@ -54,7 +54,7 @@ def test_a_readme_shows_what_happens(cluster: ControlPlane, system: str, tmp_pat
     for said, meant in {"8080": listen, "8081": admin, "8090": service, "8091": probes}.items():
         text = text.replace(f"127.0.0.1:{said}", meant)
     steps = read_steps(text)
-    assert len(steps) > 20
+    assert len(steps) > 15
     with shell(folder, environment) as terminal:
         for step in steps:
             terminal.play(step)

@@ -1,4 +1,4 @@
-"""The tutorial does what it says: every command of it, in order, in one shell, with the output that is printed there."""
+"""The tutorial and the README do what they say: every command, in order, in one shell, with the output that is printed there."""
 
 import contextlib
 import os
@@ -66,6 +66,48 @@ def test_every_step_comes_true(own_plane: ControlPlane, checkout: Path) -> None:
         if step["printed"]:
             expected = ".*".join(map(re.escape, step["printed"].strip().split("…")))
             assert re.fullmatch(expected, printed.strip(), re.DOTALL), f"{step['commands']}\n{printed}{logs}"
+
+
+# Of the README's blocks: the demo has a test of its own (test_demo.py), and the request to the key service is that of
+# docs/guides/rest.md (test_console_guide.py).
+NOT_PLAYED = (
+    "make demo     # the main job",
+    "make demo CONSOLE=1 ",
+    'curl -H "Authorization: Bearer $KEY" -H "Content-Type',
+)
+
+
+def test_the_readme_leads_to_a_protected_service(own_plane: ControlPlane, checkout: Path) -> None:
+    """With nothing but its own commands, on free ports: 401 without the key, 200 with it."""
+    nginx = find_program("nginx")
+    blocks = re.findall(r"```sh\n(.*?)```", (ROOT / "README.md").read_text(), re.DOTALL)
+    played = [each for each in blocks if not each.startswith(NOT_PLAYED)]
+    assert len(blocks) - len(played) == len(NOT_PLAYED)
+    service, verifier, proxy = (free_address() for _ in range(3))
+    moved = {
+        "http.server 3000": f"http.server {service.rpartition(':')[2]}",
+        "127.0.0.1:3000": service,
+        "127.0.0.1:8080": verifier,
+        "127.0.0.1:8000": proxy,
+        "listen 8000": f"listen {proxy}",
+        "/tmp/nginx": str(checkout / "build/nginx"),
+        "make venv": "keywright --version",  # which whoever runs the tests has made
+    }
+    for file in (checkout / "deploy/proxies/nginx").glob("*.conf"):
+        file.write_text(replaced(file.read_text(), moved))
+    (checkout / "build").mkdir()
+    environment = {
+        "PATH": f"{BIN}:{own_plane.kubectl.parent}:{os.environ['PATH']}:{nginx.parent}",
+        "HOME": str(checkout),
+        "KUBECONFIG": str(own_plane.kubeconfig),
+        "KEYWRIGHT_LISTEN": verifier,
+        "KEYWRIGHT_ADMIN_LISTEN": free_address(),
+        "KEYWRIGHT_HEALTH_LISTEN": free_address(),
+    }
+    code, output = run("\n".join(replaced(each, moved) for each in played), checkout, environment)
+    assert code == 0, output
+    assert "HTTP/1.1 200 OK" in output
+    assert re.findall(r"^(?:401|200)$", output, re.MULTILINE) == ["401", "200"], output
 
 
 def replaced(text: str, moved: dict[str, str]) -> str:
