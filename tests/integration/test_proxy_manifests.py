@@ -95,7 +95,7 @@ def test_traefik_asks_and_understands(verifying: str, plain: str) -> None:
     left = {name for name, _ in FORGED if name.lower() not in gone and not pattern.search(name)}
     # Those that Traefik sets itself. Whatever is removed with hyphens is removed with underscores.
     own = {f"X-Forwarded-{name}" for name in ("For", "Host", "Port", "Proto", "Server")} | {"X-Real-IP"}
-    assert left == own
+    assert left == own | {"X.Original.URI", "x.forwarded.uri"}
     removed = {name for name in gone | {name.lower() for name in own} if name.startswith("x-") and name != "x-api-key"}
     assert {name.replace("-", "_") for name in removed} <= gone
     assert [each["name"] for each in found["Middleware/keywright"]["spec"]["chain"]["middlewares"]] == [
@@ -143,5 +143,6 @@ def test_gateway_api_takes_off_what_a_client_may_not_say() -> None:
     assert not set(IDENTITY) & set(early)
     left = {name.lower() for name, _ in FORGED} - {*early, *late}
     mixed = {"x-auth_scopes", "x_auth-key"}
-    assert left == {*IDENTITY, "x-forwarded-for", "x-forwarded-proto"} | mixed
+    dotted = {"x.auth.role", "x-auth.scopes", "x.original.uri", "x.forwarded.uri"}
+    assert left == {*IDENTITY, "x-forwarded-for", "x-forwarded-proto"} | mixed | dotted
     assert {name.replace("-", "_") for name in (*IDENTITY, "x-auth-key-expires")} <= set(late)

@@ -8,7 +8,7 @@ from tests.support.stands import Stand
 __all__ = ["FORGED", "IDENTITY", "assert_told_why", "refused"]
 
 IDENTITY = ("x-auth-subject", "x-auth-key", "x-auth-key-id", "x-auth-class", "x-auth-role", "x-auth-scopes")
-# What a client must not be able to say. A backend of many a framework reads the underscore as a hyphen.
+# What a client must not be able to say. A backend of many a framework reads the underscore as a hyphen, PHP the dot too.
 FORGED = [
     *(
         (name, "forged")
@@ -18,6 +18,7 @@ FORGED = [
             *("X-Original-URI", "X-Original-Method", "X-Original-Host", "X-Original-URL", "x_original_uri"),
             *("X-Forwarded-Uri", "X-Forwarded-Method", "X-Forwarded-Prefix", "X-Forwarded-User", "x_forwarded_uri"),
             *("X-Forwarded-Host", "X-Forwarded-Port", "X-Forwarded-Server", "X-Rewrite-URL", "X-Real-IP"),
+            *("X.Auth.Role", "X-Auth.Scopes", "x.forwarded.uri", "X.Original.URI"),
         )
     ),
     ("X-Forwarded-For", "203.0.113.9"),
