@@ -21,6 +21,7 @@ PLAYED = {
     "introspection": ("orders", 1),
     "kubectl": ("payments", 0),
     "restore": ("restored", 0),
+    "usage": ("used", 0),
 }
 # How many blocks of commands each guide has that are not played from top to bottom, by PLAYED or test_console_guide.py.
 # Of some, another test runs the block or a command of it.
@@ -35,7 +36,6 @@ NOT_PLAYED = {
     "rate-limits": 1,
     "rules": 1,
     "secret-scanning": 1,
-    "usage": 2,
 }
 BLOCK = re.compile(r"^ *```(?P<language>[^\n]*)\n(?P<text>.*?)^ *```$", re.DOTALL | re.MULTILINE)
 PROGRAM = re.compile(r"\$ |(?:kubectl|keywright|curl|make|helm|pip|jq)\b")
@@ -74,9 +74,9 @@ def test_a_guide_shows_what_happens(cluster: ControlPlane, guide: str, tmp_path:
         done = kubectl(cluster, "apply", "--kubeconfig", kubeconfig, "-f", "-", text=block)
         assert done.returncode == 0, done.stderr
     admin = free_address()
-    quiet = ("--usage", "off")
+    soon = ("--usage-interval", "1s")
     with (
-        serving("verifier", cluster.kubeconfig, tmp_path / "log", *quiet, namespaces=[namespace]) as (_, verifier, _),
+        serving("verifier", cluster.kubeconfig, tmp_path / "log", *soon, namespaces=[namespace]) as (_, verifier, _),
         shell(tmp_path, environment) as terminal,
     ):
         for said, meant in {"127.0.0.1:8080": verifier, "127.0.0.1:8081": admin, "0.0.0.0:8081": admin}.items():
