@@ -5,13 +5,22 @@ from typing import Annotated, Any, Self
 
 from pydantic import AfterValidator, BeforeValidator, ConfigDict, Field, model_validator
 
-from keywright.api.fields import ClassName, Duration, Instant, OwnerModel, ResourceModel, RoleName, ScopePattern
+from keywright.api.fields import (
+    END_PATTERN,
+    ClassName,
+    Duration,
+    Instant,
+    OwnerModel,
+    ResourceModel,
+    RoleName,
+    ScopePattern,
+)
 from keywright.api.finding import is_uid
 from keywright.domain.times import DURATION_PATTERN
 
 __all__ = ["KeyName", "NewKey", "NewOwner", "RevocationReason", "Revoke", "Rotate"]
 
-_DATE_TIME = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(\.\d+)?(Z|[+-]\d\d:\d\d)", re.ASCII | re.IGNORECASE)
+_END = re.compile(END_PATTERN.removesuffix("$"), re.ASCII)
 
 
 def _only_text(value: Any) -> Any:
@@ -30,7 +39,7 @@ def _no_half_characters(text: str) -> str:
 
 def _only_rfc_3339(value: Any) -> Any:
     # Other spellings would be read too, and a number in quotes for seconds.
-    if isinstance(value, str) and not _DATE_TIME.fullmatch(value):
+    if isinstance(value, str) and not _END.fullmatch(value):
         raise ValueError("write an instant with its offset, as in 2027-01-01T00:00:00Z")
     return value
 
