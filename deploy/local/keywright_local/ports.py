@@ -16,17 +16,22 @@ __all__ = ["is_port_taken_message", "pick_free_port"]
 # the port by chance while the API server is stopped on purpose.
 _RANGE = range(20_000, 30_000)
 
+# What this process has got already may not be listened on yet.
+_given: set[int] = set()
+
 
 def pick_free_port() -> int:
     """A TCP port of the loopback address that nobody listens on. Raises OSError if all are taken."""
-    for port in random.sample(_RANGE, len(_RANGE)):
+    fresh = [port for port in _RANGE if port not in _given] or list(_RANGE)
+    for port in random.sample(fresh, len(fresh)):
         with socket.socket() as probe:
             probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
             try:
                 probe.bind(("127.0.0.1", port))
             except OSError:
                 continue
-            return port
+        _given.add(port)
+        return port
     raise OSError(errno.EADDRINUSE, "all ports from 20000 to 29999 are taken")
 
 
