@@ -193,7 +193,10 @@ def test_an_outage_of_the_api_server_costs_the_lead_and_no_restart(
 ) -> None:
     """A leader that cannot renew stops by itself, and takes the Lease again when it is back."""
     with replica(own_plane, namespace, tmp_path) as alone:
-        eventually(lambda: alone.leads)
+        # An operator that is still finding out what the API server has ends with it, and is started again.
+        own_admin.apikey(namespace, "key", className=CLASS)
+        own_admin.wait(namespace, "key", Active="True", within=40)
+        assert alone.leads
         own_plane.stop_api_server(kill=True)
         try:
             eventually(lambda: not alone.leads, within=15)
