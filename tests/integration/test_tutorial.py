@@ -35,30 +35,10 @@ def checkout(tmp_path: Path) -> Path:
 
 def test_every_step_comes_true(own_plane: ControlPlane, checkout: Path) -> None:
     """On free ports instead of those that the tutorial names; what stands there as … may be anything."""
-    nginx = find_program("nginx")
     steps = [each.groupdict(default="") for each in STEP.finditer((ROOT / "docs/tutorial.md").read_text())]
     assert len(steps) > 10
-    service, verifier, proxy = (free_address() for _ in range(3))
-    moved = {
-        "127.0.0.1:3000": service,
-        "http.server 3000": f"http.server {service.rpartition(':')[2]}",
-        "127.0.0.1:8080": verifier,
-        "127.0.0.1:8000": proxy,
-        "listen 8000": f"listen {proxy}",
-        "/tmp/nginx": str(checkout / "build/nginx"),
-        "make venv": "keywright --version",  # which whoever runs the tests has made
-    }
-    for file in (checkout / "deploy/proxies/nginx").glob("*.conf"):
-        file.write_text(replaced(file.read_text(), moved))
+    moved, environment = on_free_ports(own_plane, checkout)
     commands = [replaced(each["commands"], moved) for each in steps]
-    environment = {
-        "PATH": f"{BIN}:{own_plane.kubectl.parent}:{os.environ['PATH']}:{nginx.parent}",
-        "HOME": str(checkout),
-        "KUBECONFIG": str(own_plane.kubeconfig),
-        "KEYWRIGHT_LISTEN": verifier,
-        "KEYWRIGHT_ADMIN_LISTEN": free_address(),
-        "KEYWRIGHT_HEALTH_LISTEN": free_address(),
-    }
     code, output = run(f"echo '{BETWEEN.strip()}'\n".join(commands), checkout, environment)
     logs = "".join(f"\n{each.name}: {each.read_text()}" for each in (checkout / "build/tutorial").glob("*.log"))
     assert code == 0, output + logs
@@ -79,14 +59,24 @@ NOT_PLAYED = (
 
 def test_the_readme_leads_to_a_protected_service(own_plane: ControlPlane, checkout: Path) -> None:
     """With nothing but its own commands, on free ports: 401 without the key, 200 with it."""
-    nginx = find_program("nginx")
     blocks = re.findall(r"```sh\n(.*?)```", (ROOT / "README.md").read_text(), re.DOTALL)
     played = [each for each in blocks if not each.startswith(NOT_PLAYED)]
     assert len(blocks) - len(played) == len(NOT_PLAYED)
+    moved, environment = on_free_ports(own_plane, checkout)
+    (checkout / "build").mkdir()
+    code, output = run("\n".join(replaced(each, moved) for each in played), checkout, environment)
+    assert code == 0, output
+    assert "HTTP/1.1 200 OK" in output
+    assert re.findall(r"^(?:401|200)$", output, re.MULTILINE) == ["401", "200"], output
+
+
+def on_free_ports(plane: ControlPlane, checkout: Path) -> tuple[dict[str, str], dict[str, str]]:
+    """What stands for what the texts say, in the files of nginx too, and the environment of the shell."""
+    nginx = find_program("nginx")
     service, verifier, proxy = (free_address() for _ in range(3))
     moved = {
-        "http.server 3000": f"http.server {service.rpartition(':')[2]}",
         "127.0.0.1:3000": service,
+        "http.server 3000": f"http.server {service.rpartition(':')[2]}",
         "127.0.0.1:8080": verifier,
         "127.0.0.1:8000": proxy,
         "listen 8000": f"listen {proxy}",
@@ -95,19 +85,15 @@ def test_the_readme_leads_to_a_protected_service(own_plane: ControlPlane, checko
     }
     for file in (checkout / "deploy/proxies/nginx").glob("*.conf"):
         file.write_text(replaced(file.read_text(), moved))
-    (checkout / "build").mkdir()
     environment = {
-        "PATH": f"{BIN}:{own_plane.kubectl.parent}:{os.environ['PATH']}:{nginx.parent}",
+        "PATH": f"{BIN}:{plane.kubectl.parent}:{os.environ['PATH']}:{nginx.parent}",
         "HOME": str(checkout),
-        "KUBECONFIG": str(own_plane.kubeconfig),
+        "KUBECONFIG": str(plane.kubeconfig),
         "KEYWRIGHT_LISTEN": verifier,
         "KEYWRIGHT_ADMIN_LISTEN": free_address(),
         "KEYWRIGHT_HEALTH_LISTEN": free_address(),
     }
-    code, output = run("\n".join(replaced(each, moved) for each in played), checkout, environment)
-    assert code == 0, output
-    assert "HTTP/1.1 200 OK" in output
-    assert re.findall(r"^(?:401|200)$", output, re.MULTILINE) == ["401", "200"], output
+    return moved, environment
 
 
 def replaced(text: str, moved: dict[str, str]) -> str:
