@@ -14,7 +14,7 @@ from keywright.verifier import verdicts
 from keywright.verifier.freshness import Freshness
 from keywright.verifier.keys.acceptance import Acceptance
 from keywright.verifier.keys.credentials import AUTHORIZATION, Field, Presented, find_key
-from keywright.verifier.keys.engine import Engine, Unproven
+from keywright.verifier.keys.engine import ROUNDS, Engine, Unproven
 from keywright.verifier.keys.records import Entry
 from keywright.verifier.keys.rights import Permits
 from keywright.verifier.limits.limiter import Limiter, Ruling
@@ -30,9 +30,6 @@ __all__ = ["Form", "Judge"]
 
 T = TypeVar("T")
 T_co = TypeVar("T_co", covariant=True)
-
-# A record that changes under every single proof is not going to settle.
-_ROUNDS = 3
 
 
 class Form(Protocol[T_co]):
@@ -98,7 +95,7 @@ class Judge(Generic[T]):
         """The classes whose keys are accepted."""
 
     def judge(
-        self, credentials: list[Field], need: Need, asked: Asked, now: float, rounds: int = _ROUNDS
+        self, credentials: list[Field], need: Need, asked: Asked, now: float, rounds: int = ROUNDS
     ) -> T | Coroutine[Any, Any, T]:
         """Answer a request that needs this much and presents ``credentials`` (its :attr:`carriers`), at once
         unless its key has to be proven first, or a shared store has to be asked. ``now`` is the wall clock, in seconds.
@@ -135,17 +132,11 @@ class Judge(Generic[T]):
         return self._answers.refuse(refusal, now, for_nginx=asked.for_nginx, scopes=scopes, fields=fields)
 
     async def _judge_alone(self, text: bytes) -> Entry | Refusal:
-        for _ in range(_ROUNDS):
-            if not self._freshness.is_fresh():
-                return verdicts.NOT_IN_SYNC
+        def present() -> Presented:
             carried = {name: each for name, each in self._acceptance.classes.items() if each.schemes or each.headers}
-            found = self._engine.judge(Presented(text, carried), self._wall_clock())
-            if not isinstance(found, Unproven):
-                return found
-            refusal = await self._engine.prove(found)
-            if refusal is not None:
-                return refusal
-        return verdicts.BUSY
+            return Presented(text, carried)
+
+        return await self._engine.judge_through(present, self._freshness, self._wall_clock)
 
     async def _prove_first(
         self, credentials: list[Field], unproven: Unproven, need: Need, asked: Asked, rounds: int

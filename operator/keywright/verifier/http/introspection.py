@@ -20,7 +20,7 @@ from keywright.verifier.http.responses import Dater, problem, text
 from keywright.verifier.http.watched import Watched
 from keywright.verifier.keys.acceptance import Acceptance
 from keywright.verifier.keys.credentials import AUTHORIZATION, Field, Presented, find_key
-from keywright.verifier.keys.engine import Engine, Unproven
+from keywright.verifier.keys.engine import Engine
 from keywright.verifier.keys.records import Entry
 from keywright.verifier.keys.rights import Permits
 from keywright.verifier.metrics import Introspected, Metrics
@@ -37,8 +37,6 @@ LONGEST = 8 * 1024
 _CONTENT_TYPE = b"content-type"
 _FORM = b"application/x-www-form-urlencoded"
 _MOST_FIELDS = 8
-# A record that changes under every single proof is not going to settle.
-_ROUNDS = 3
 
 _NOT_ALLOWED = problem(405, headers=("Allow: POST",))
 _NO_LENGTH = problem(411)
@@ -147,18 +145,10 @@ class Introspection:
 
     async def _judge(self, presented: Presented) -> Entry | Refusal:
         """The verdict on a key, proven if need be. Nothing is awaited after it was made."""
-        for _ in range(_ROUNDS):
-            if not self._freshness.is_fresh():
-                return verdicts.NOT_IN_SYNC
-            outcome = self._engine.judge(presented, self._wall_clock())
-            if isinstance(outcome, Entry) and outcome.class_name not in self._acceptance.classes:
-                return verdicts.INVALID
-            if not isinstance(outcome, Unproven):
-                return outcome
-            refusal = await self._engine.prove(outcome)
-            if refusal is not None:
-                return refusal
-        return verdicts.BUSY
+        outcome = await self._engine.judge_through(lambda: presented, self._freshness, self._wall_clock)
+        if isinstance(outcome, Entry) and outcome.class_name not in self._acceptance.classes:
+            return verdicts.INVALID
+        return outcome
 
     def _note_use(self, entry: Entry, now: float) -> None:
         if self._used is not None:

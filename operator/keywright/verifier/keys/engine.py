@@ -5,11 +5,13 @@ that has to be done first. After that work the caller judges again from the star
 watch has brought in meanwhile, so a slow argon2 run can neither bring a revoked key back nor skip a rule.
 """
 
+from collections.abc import Callable
 from dataclasses import dataclass, field
 
 from keywright.domain import hashing, plainkey
 from keywright.domain.plainkey import Malformed, MalformedCause
 from keywright.verifier import verdicts
+from keywright.verifier.freshness import Freshness
 from keywright.verifier.keys.acceptance import Carrier
 from keywright.verifier.keys.credentials import Presented
 from keywright.verifier.keys.index import Index
@@ -18,7 +20,10 @@ from keywright.verifier.keys.records import Entry
 from keywright.verifier.metrics import Metrics
 from keywright.verifier.verdicts import Refusal
 
-__all__ = ["Engine", "Outcome", "Unproven"]
+__all__ = ["ROUNDS", "Engine", "Outcome", "Unproven"]
+
+ROUNDS = 3
+"""A record that changes under every single proof is not going to settle."""
 
 # Beyond this nothing is a key, with or without white space round it, and nothing is read of it.
 _LONGEST = plainkey.MAX_LENGTH + 64
@@ -39,7 +44,7 @@ Outcome = Entry | Refusal | Unproven
 
 
 class Engine:
-    """Judges keys against the index. Synchronous but for :meth:`prove`."""
+    """Judges keys against the index. Synchronous but for proofs."""
 
     def __init__(self, index: Index, prover: Prover, metrics: Metrics) -> None:
         self._index = index
@@ -72,6 +77,23 @@ class Engine:
         if is_right is None:
             return verdicts.BUSY
         return None if is_right else verdicts.INVALID
+
+    async def judge_through(
+        self, present: Callable[[], Presented], freshness: Freshness, wall_clock: Callable[[], float]
+    ) -> Entry | Refusal:
+        """The verdict on a key, proven if need be. ``present`` is asked anew after a proof: who accepts it may have
+        changed. Nothing is awaited after the verdict was made.
+        """
+        for _ in range(ROUNDS):
+            if not freshness.is_fresh():
+                return verdicts.NOT_IN_SYNC
+            outcome = self.judge(present(), wall_clock())
+            if not isinstance(outcome, Unproven):
+                return outcome
+            refusal = await self.prove(outcome)
+            if refusal is not None:
+                return refusal
+        return verdicts.BUSY
 
     def _examine(self, text: bytes, carrier: Carrier, now: float) -> Outcome:
         parsed = _parse(text)
