@@ -1,12 +1,12 @@
 """Flags and their environment twins, as the processes that serve requests are told their settings."""
 
 import argparse
-import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeVar
 
+from keywright.domain.names import NAMESPACE
 from keywright.domain.times import parse_duration
 from keywright.errors import KeywrightError
 
@@ -24,9 +24,6 @@ __all__ = [
 ]
 
 T = TypeVar("T")
-
-# RFC 1123, as Kubernetes has it for namespaces.
-_LABEL = re.compile(r"[a-z0-9](?:[-a-z0-9]{0,61}[a-z0-9])?", re.ASCII)
 
 
 def twin_of(name: str) -> str:
@@ -100,7 +97,7 @@ def check_namespaces(
 ) -> None:
     """Raise KeywrightError for what no namespace can be called, or if some are named and all are asked for."""
     for each in namespaces:
-        if not _LABEL.fullmatch(each):
+        if not NAMESPACE.fullmatch(each):
             raise KeywrightError(f"{named_by} {each!r} is not possible: use the name of a namespace, as in payments")
     if everywhere and namespaces:
         raise KeywrightError(f"{named_by} and {all_by} exclude each other: give one of them")

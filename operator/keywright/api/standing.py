@@ -30,8 +30,8 @@ Uses = Mapping[str, datetime]
 """When verifiers last allowed a key, by ``namespace/name/keyId``."""
 
 
-# From twice its length on a unit is exact enough, as kubectl has it.
 UNREADABLE_END = "Failed (expiresAt cannot be read)"
+# From twice its length on a unit is exact enough, as kubectl has it.
 _UNITS = (("d", 86400), ("h", 3600), ("m", 60))
 
 

@@ -4,13 +4,13 @@ from typing import Annotated
 
 from pydantic import Field
 
+from keywright.api.fields import NAME_PATTERN
+
 __all__ = ["KeyReference", "Namespace", "OwnerName"]
 
 _LABEL = r"[A-Za-z0-9]([-A-Za-z0-9]*[A-Za-z0-9])?"
 
-Namespace = Annotated[
-    str, Field(min_length=1, max_length=63, pattern=r"^[a-z0-9]([-a-z0-9]*[a-z0-9])?$", description="A namespace.")
-]
+Namespace = Annotated[str, Field(min_length=1, max_length=63, pattern=NAME_PATTERN, description="A namespace.")]
 KeyReference = Annotated[
     str,
     Field(

@@ -14,6 +14,7 @@ from keywright.api.finding import LONGEST, has_id, is_name, is_uid, owned_by
 from keywright.console.callers.caller import Caller
 from keywright.console.problems import ProblemError
 from keywright.console.service.acting import Acting, Manifest
+from keywright.domain.names import NAMESPACE
 from keywright.domain.plainkey import ID_LENGTH
 from keywright.kube.resources import APIKEYS
 
@@ -69,7 +70,7 @@ class Finder:
 
         """
         bounds = self._caller.bounds
-        is_one = len(namespace) <= LONGEST and is_name(namespace) and "." not in namespace and self._serves(namespace)
+        is_one = NAMESPACE.fullmatch(namespace) is not None and self._serves(namespace)
         if not is_one or (bounds is not None and bounds.namespace != namespace):
             raise nothing()
 

@@ -7,6 +7,7 @@ from pydantic import AfterValidator, BeforeValidator, ConfigDict, Field, model_v
 
 from keywright.api.fields import (
     END_PATTERN,
+    SECRET_NAME_PATTERN,
     ClassName,
     Duration,
     Instant,
@@ -67,7 +68,7 @@ Span = Annotated[
 
 KeyName = Annotated[
     str,
-    Field(min_length=1, max_length=63, pattern=r"^[a-z0-9]([-a-z0-9]*[a-z0-9])?(\.[a-z0-9]([-a-z0-9]*[a-z0-9])?)*$"),
+    Field(min_length=1, max_length=63, pattern=SECRET_NAME_PATTERN),
     AfterValidator(_no_uid),
 ]
 

@@ -9,9 +9,10 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
-__all__ = ["NAME", "NAMESPACE", "SEGMENT", "Authorize", "Right"]
+from keywright.domain.names import NAMESPACE
 
-NAMESPACE = re.compile(r"[a-z0-9](?:[-a-z0-9]{0,61}[a-z0-9])?", re.ASCII)
+__all__ = ["NAME", "SEGMENT", "Authorize", "Right"]
+
 NAME = re.compile(r"(?=.{1,253}\Z)[a-z0-9](?:[-.a-z0-9]*[a-z0-9])?", re.ASCII)
 SEGMENT = re.compile(r"\$([1-9])", re.ASCII)
 """Stands for a segment of the path, counted from 1."""

@@ -3,7 +3,8 @@
 import re
 from collections.abc import Callable, Mapping
 
-from keywright.verifier.owners.rights import NAME, NAMESPACE, SEGMENT, Authorize, Right
+from keywright.domain.names import NAMESPACE
+from keywright.verifier.owners.rights import NAME, SEGMENT, Authorize, Right
 from keywright.verifier.rules.documents import Document
 from keywright.verifier.rules.targets import AMBIGUOUS
 
